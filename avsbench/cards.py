@@ -1,0 +1,341 @@
+"""Cards: what the suite knows about data sets, methods and encoders, read from YAML and checked against closed schemas.
+
+No torch and no librosa here: the workflow imports this module each time it plans.
+"""
+
+import copy
+import difflib
+import functools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from avsbench.errors import AvsbenchError
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+SCALES = ("mini", "full")
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """One data set (`avsbench/datasets/<name>.yaml`)."""
+
+    name: str
+    title: str
+    task: str
+    family: str
+    frames: int
+    splits: dict
+    shards: dict
+    resize: dict
+    mel_fill: str
+    access: str
+    aliases: list = field(default_factory=list)
+    clip_seconds: list = field(default_factory=list)
+    supervision: str = ""
+    classes: list = field(default_factory=list)
+
+    @property
+    def num_classes(self) -> int:
+        """K of the score maps: 1 for a binary task (a sigmoid), else the number of classes."""
+        return 1 if self.task == "binary" else len(self.classes)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with a backbone family and other named choices, as the card's `variants` list it."""
+
+    name: str
+    method: "MethodCard"
+    options: dict
+    encoders: dict
+    init: str
+    datasets: list
+    recipe_override: dict
+
+    @property
+    def rule(self) -> str:
+        """The name in a Snakemake rule: `train_<rule>`."""
+        return self.name.replace("-", "_")
+
+    def recipe(self, scale: str, dataset: str, override: dict | None = None) -> dict:
+        """The resolved recipe: default < data set < variant < config override. Raises if the card has none."""
+        if not self.method.trainable:
+            return {}
+        recipes = self.method.recipes.get(scale)
+        if recipes is None:
+            raise AvsbenchError(
+                f"{self.method.path}: no recipe for scale {scale!r}",
+                found=f"recipes: {sorted(self.method.recipes)}",
+                expected=f"recipes.{scale}.default",
+                hint="add the recipe to the card, or choose another scale",
+            )
+        layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override, override or {}]
+        return functools.reduce(merge, layers, {})
+
+    def resources(self, scale: str) -> dict:
+        return self.method.resources[scale]
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """One method (`models/<name>/method.yaml`)."""
+
+    name: str
+    title: str
+    paper: dict
+    year: int
+    source: str | None
+    licence: str
+    datasets: list
+    inputs: dict
+    fscore_batch: int
+    variants: dict
+    resources: dict
+    path: Path
+    recipes: dict = field(default_factory=dict)
+    batch_independent: bool = False
+    trainable: bool = True
+    dead_parameters: list = field(default_factory=list)
+    official: dict | None = None
+    differences: list = field(default_factory=list)
+
+    @property
+    def front_ends(self) -> list[str]:
+        return self.inputs.get("front_ends", [])
+
+    @property
+    def features(self) -> list[str]:
+        return self.inputs.get("features", [])
+
+    @property
+    def grids(self) -> list[str]:
+        """Scoring grids: `common` always, then those the card asks for."""
+        return ["common", *self.inputs.get("grids", [])]
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """One pretrained encoder (`avsbench/nn/encoders.yaml`)."""
+
+    name: str
+    family: str
+    kind: str
+    file: str
+    url: str
+    sha256: str | None
+    size_mb: int
+    licence: str
+
+
+def merge(base: dict, override: dict) -> dict:
+    """`base` with `override` laid over it, key by key into nested mappings. Neither argument changes."""
+    merged = copy.deepcopy(base)
+    for key, value in override.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+@functools.cache
+def dataset_cards() -> dict[str, DatasetCard]:
+    """Name -> card of every data set in `avsbench/datasets/`."""
+    cards = {}
+    for path in sorted((PACKAGE / "datasets").glob("*.yaml")):
+        content = read_yaml(path, "dataset")
+        _same_name(path, content["name"], path.stem)
+        cards[content["name"]] = DatasetCard(**content)
+    return cards
+
+
+def method_folders() -> list[Path]:
+    """Folders that hold methods: the project's `models/` and those of $AVSBENCH_MODELS (separated as in $PATH)."""
+    extra = [Path(p) for p in os.environ.get("AVSBENCH_MODELS", "").split(os.pathsep) if p]
+    return [PROJECT / "models", *extra]
+
+
+def method_cards() -> dict[str, MethodCard]:
+    """Name -> card of every discovered method (folders that begin with `_` are templates, not methods)."""
+    return _method_cards(tuple(method_folders()))
+
+
+@functools.cache
+def _method_cards(folders: tuple[Path, ...]) -> dict[str, MethodCard]:
+    cards: dict[str, MethodCard] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*/method.yaml")):
+            if path.parent.name.startswith("_"):
+                continue
+            card = read_method_card(path)
+            if card.name in cards:
+                raise AvsbenchError(
+                    f"{path}: the method name {card.name!r} is taken",
+                    found=cards[card.name].path,
+                    hint="rename one of the two folders and its card",
+                )
+            cards[card.name] = card
+    return cards
+
+
+def read_method_card(path: Path) -> MethodCard:
+    """One method card, checked against the schema and against the data sets and encoders that it names."""
+    path = Path(path)
+    content = read_yaml(path, "method")
+    if not path.parent.name.startswith("_"):
+        _same_name(path, content["name"], path.parent.name)
+    for name in content["datasets"]:
+        known(name, dataset_cards(), f"{path}: datasets", "data set")
+    trainable = content.get("trainable", True)
+    if trainable and "recipes" not in content:
+        raise AvsbenchError(
+            f"{path}: a trainable method needs recipes",
+            expected="recipes: {full: {default: …}, mini: {default: …}}",
+            hint="add recipes, or set trainable: false for a method that needs no training",
+        )
+    variants = content.pop("variants")
+    card = MethodCard(**content, variants={}, path=path)
+    for name, options in variants.items():
+        for encoder in options.get("encoders", {}).values():
+            known(encoder, encoder_cards(), f"{path}: variants.{name}.encoders", "encoder")
+        card.variants[name] = Variant(
+            name=name,
+            method=card,
+            options=options.get("options", {}),
+            encoders=options.get("encoders", {}),
+            init=options.get("init", "scratch" if trainable else "none"),
+            datasets=options.get("datasets", content["datasets"]),
+            recipe_override=options.get("recipe", {}),
+        )
+    return card
+
+
+def variants() -> dict[str, Variant]:
+    """Name -> variant over all methods."""
+    found: dict[str, Variant] = {}
+    for card in method_cards().values():
+        for name, variant in card.variants.items():
+            if name in found:
+                raise AvsbenchError(
+                    f"{card.path}: the variant name {name!r} is taken",
+                    found=found[name].method.path,
+                    hint="variant names are unique over all methods",
+                )
+            found[name] = variant
+    return found
+
+
+@functools.cache
+def encoder_cards() -> dict[str, EncoderCard]:
+    """Name -> pretrained encoder."""
+    content = yaml.safe_load((PACKAGE / "nn" / "encoders.yaml").read_text())
+    return {name: EncoderCard(name=name, **entry) for name, entry in content.items()}
+
+
+def dataset(name: str) -> DatasetCard:
+    """The card of one data set; an unknown name names the nearest known one."""
+    return known(name, dataset_cards(), "data set", "data set")
+
+
+def variant(name: str) -> Variant:
+    """One variant; an unknown name names the nearest known one."""
+    return known(name, variants(), "variant", "variant")
+
+
+def encoder(name: str) -> EncoderCard:
+    """One pretrained encoder; an unknown name names the nearest known one."""
+    return known(name, encoder_cards(), "encoder", "encoder")
+
+
+def known(name: str, table: dict, where: str, kind: str):
+    """`table[name]`, or an error that lists the nearest names."""
+    if name in table:
+        return table[name]
+    near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.4)
+    raise AvsbenchError(
+        f"{where}: unknown {kind} {name!r}",
+        expected=f"one of {', '.join(sorted(table))}",
+        hint=f"did you mean {near[0]!r}?" if near else "`avsbench list` prints what exists",
+    )
+
+
+# reading and checking
+
+
+def read_yaml(path: Path, schema: str) -> dict:
+    """A YAML file, checked against `avsbench/schemas/<schema>.yaml`; errors name the file, the line and the nearest key."""
+    text = Path(path).read_text()
+    try:
+        content = yaml.safe_load(text)
+        node = yaml.compose(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise AvsbenchError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    validate(content, schema, path, node)
+    return content
+
+
+@functools.cache
+def _schema(name: str) -> dict:
+    return yaml.safe_load((PACKAGE / "schemas" / f"{name}.yaml").read_text())
+
+
+def validate(content: object, schema: str, where: object, node: yaml.Node | None = None) -> None:
+    """Check `content` against a closed schema; raises AvsbenchError for the first fault in reading order."""
+    validator = jsonschema.Draft202012Validator(_schema(schema))
+    faults = [(_line(node, list(error.absolute_path)), error) for error in validator.iter_errors(content)]
+    if not faults:
+        return
+    _, error = min(faults, key=lambda pair: (pair[0] or 0, len(pair[1].absolute_path)))
+    path = list(error.absolute_path)
+    place = ".".join(map(str, path)) or "top level"
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        allowed = list(error.schema.get("properties", {}))
+        stray = [key for key in error.instance if key not in allowed][0]
+        line = _line(node, [*path, stray])
+        near = difflib.get_close_matches(str(stray), allowed, n=1, cutoff=0.4)
+        raise AvsbenchError(
+            f"{_at(where, line)}: unknown key {stray!r} in {place}",
+            expected=f"one of {', '.join(allowed)}",
+            hint=f"did you mean {near[0]!r}?" if near else "remove the key",
+        )
+    raise AvsbenchError(f"{_at(where, _line(node, path))}: {place}: {error.message}")
+
+
+def _at(where: object, line: int | None) -> str:
+    return f"{where}:{line}" if line else str(where)
+
+
+def _line(node: yaml.Node | None, path: list) -> int | None:
+    """Line (from 1) of the deepest part of `path` that the YAML tree has."""
+    if node is None:
+        return None
+    line = node.start_mark.line + 1
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not pairs:
+                break
+            key, node = pairs[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _same_name(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise AvsbenchError(
+            f"{path}: the name in the card differs from the place of the card",
+            found=f"name: {found}",
+            expected=f"name: {expected}",
+        )

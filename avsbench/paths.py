@@ -1,0 +1,129 @@
+"""The only place where a path under data/, weights/ or results/ is spelled.
+
+Every function takes strings, so a Snakemake wildcard ("{dataset}") passes through like a name. The grammar:
+
+    data/<scale>/<dataset>/official/                          the official folder layout (rendered, or a link)
+    data/<scale>/<dataset>/acquired.json                      what `acquire` found
+    data/<scale>/<dataset>/manifests/<split>.<k>of<n>.csv     the clips of one shard
+    data/<scale>/<dataset>/shards/<split>.<k>of<n>.h5         frames, masks, sound
+    data/<scale>/<dataset>/shards/<split>.<k>of<n>.faults.csv what was wrong with which clip
+    data/<scale>/<dataset>/audio/<front end>/<split>.<k>of<n>.h5
+    data/<scale>/<dataset>/index/<split>.parquet              a row per clip
+    weights/<file>                                            published weights
+    weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
+    results/<scale>/<dataset>/<variant>/<seed>/               weights, run.json, log, predictions/, scores/
+    results/leaderboard.{md,parquet}
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths of one scale. Roots are the three configurable folders; all methods return strings."""
+
+    scale: str
+    data_root: str = "data"
+    results_root: str = "results"
+    weights_root: str = "weights"
+
+    # data
+    def dataset(self, dataset: str) -> str:
+        return f"{self.data_root}/{self.scale}/{dataset}"
+
+    def official(self, dataset: str) -> str:
+        return f"{self.dataset(dataset)}/official"
+
+    def acquired(self, dataset: str) -> str:
+        return f"{self.dataset(dataset)}/acquired.json"
+
+    @staticmethod
+    def shard_name(split: str, shard: object, shards: object) -> str:
+        return f"{split}.{shard}of{shards}"
+
+    def manifest(self, dataset: str, split: str, shard: object, shards: object) -> str:
+        return f"{self.dataset(dataset)}/manifests/{self.shard_name(split, shard, shards)}.csv"
+
+    def shard(self, dataset: str, split: str, shard: object, shards: object) -> str:
+        return f"{self.dataset(dataset)}/shards/{self.shard_name(split, shard, shards)}.h5"
+
+    def faults(self, dataset: str, split: str, shard: object, shards: object) -> str:
+        return f"{self.dataset(dataset)}/shards/{self.shard_name(split, shard, shards)}.faults.csv"
+
+    def audio(self, dataset: str, front_end: str, split: str, shard: object, shards: object) -> str:
+        return f"{self.dataset(dataset)}/audio/{front_end}/{self.shard_name(split, shard, shards)}.h5"
+
+    def index(self, dataset: str, split: str) -> str:
+        return f"{self.dataset(dataset)}/index/{split}.parquet"
+
+    # weights
+    def weights(self, file: str) -> str:
+        """A published file, the same at every scale."""
+        return f"{self.weights_root}/{file}"
+
+    def stand_in(self, encoder: str) -> str:
+        """The encoder that a small scale trains in place of a published one."""
+        return f"{self.weights_root}/{self.scale}/{encoder}.safetensors"
+
+    # results
+    def run(self, dataset: str, variant: str, seed: object) -> str:
+        return f"{self.results_root}/{self.scale}/{dataset}/{variant}/{seed}"
+
+    def run_weights(self, dataset: str, variant: str, seed: object) -> str:
+        return f"{self.run(dataset, variant, seed)}/weights.safetensors"
+
+    def run_json(self, dataset: str, variant: str, seed: object) -> str:
+        return f"{self.run(dataset, variant, seed)}/run.json"
+
+    def train_log(self, dataset: str, variant: str, seed: object) -> str:
+        return f"{self.run(dataset, variant, seed)}/log.jsonl"
+
+    def curves(self, dataset: str, variant: str, seed: object) -> str:
+        return f"{self.run(dataset, variant, seed)}/curves.png"
+
+    def state(self, dataset: str, variant: str, seed: object) -> str:
+        """Resume state: never a declared output (Snakemake deletes those when a job fails)."""
+        return f"{self.run(dataset, variant, seed)}/state"
+
+    def predictions(self, dataset: str, variant: str, seed: object, condition: str = "positive") -> str:
+        return f"{self.run(dataset, variant, seed)}/predictions/{condition}.h5"
+
+    def frame_scores(self, dataset: str, variant: str, seed: object, condition: str = "positive") -> str:
+        return f"{self.run(dataset, variant, seed)}/scores/{condition}.frames.parquet"
+
+    def scores(self, dataset: str, variant: str, seed: object, condition: str = "positive") -> str:
+        return f"{self.run(dataset, variant, seed)}/scores/{condition}.json"
+
+    def leaderboard(self, extension: str = "md", partial: bool = False) -> str:
+        return f"{self.results_root}/leaderboard{'.partial' if partial else ''}.{extension}"
+
+    # logs and benchmarks of rules
+    def log(self, stage: str, *names: object) -> str:
+        return "/".join([self.results_root, self.scale, "logs", stage, *map(str, names)]) + ".log"
+
+    def benchmark(self, stage: str, *names: object) -> str:
+        return "/".join([self.results_root, self.scale, "benchmarks", stage, *map(str, names)]) + ".jsonl"
+
+
+def atomic(path: str | os.PathLike) -> "_Atomic":
+    """Context manager: yields a temporary path beside `path`, renamed to it on success and removed on failure."""
+    return _Atomic(Path(path))
+
+
+class _Atomic:
+    def __init__(self, path: Path):
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.temporary
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+        return False
