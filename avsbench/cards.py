@@ -267,8 +267,11 @@ def known(name: str, table: dict, where: str, kind: str):
 # reading and checking
 
 
-def read_yaml(path: Path, schema: str) -> dict:
-    """A YAML file, checked against `avsbench/schemas/<schema>.yaml`; errors name the file, the line and the nearest key."""
+def read_yaml(path: Path, schema: str, partial: bool = False) -> dict:
+    """A YAML file, checked against `avsbench/schemas/<schema>.yaml`; errors name the file, the line and the nearest key.
+
+    A `partial` file may leave out required keys: it is laid over another.
+    """
     text = Path(path).read_text()
     try:
         content = yaml.safe_load(text)
@@ -277,7 +280,7 @@ def read_yaml(path: Path, schema: str) -> dict:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise AvsbenchError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    validate(content, schema, path, node)
+    validate(content, schema, path, node, partial)
     return content
 
 
@@ -286,10 +289,13 @@ def _schema(name: str) -> dict:
     return yaml.safe_load((PACKAGE / "schemas" / f"{name}.yaml").read_text())
 
 
-def validate(content: object, schema: str, where: object, node: yaml.Node | None = None) -> None:
+def validate(
+    content: object, schema: str, where: object, node: yaml.Node | None = None, partial: bool = False
+) -> None:
     """Check `content` against a closed schema; raises AvsbenchError for the first fault in reading order."""
     validator = jsonschema.Draft202012Validator(_schema(schema))
-    faults = [(_line(node, list(error.absolute_path)), error) for error in validator.iter_errors(content)]
+    errors = (e for e in validator.iter_errors(content) if not (partial and e.validator == "required"))
+    faults = [(_line(node, list(error.absolute_path)), error) for error in errors]
     if not faults:
         return
     _, error = min(faults, key=lambda pair: (pair[0] or 0, len(pair[1].absolute_path)))

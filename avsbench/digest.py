@@ -1,0 +1,116 @@
+"""Source digests: what a stage's result depends on in our own code.
+
+A digest covers the syntax trees, without comments and docstrings, of the modules that a stage's entry module imports,
+followed through the project. An edit to a loss changes the digest of training; a comment or a table template does not.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+from avsbench import cards
+
+PLUMBING = frozenset({"avsbench", "avsbench.errors", "avsbench.paths", "avsbench.cards", "avsbench.plan", "avsbench.digest",
+                      "avsbench.cli", "avsbench.provenance", "avsbench.devices"})  # fmt: skip
+"""Modules that move files and messages about but decide no number. What cards say reaches a rule through its settings."""
+
+STAGES = {
+    "acquire": ["avsbench.datasets"],
+    "manifests": ["avsbench.store.manifest"],
+    "extract": ["avsbench.store.build"],
+    "audio": ["avsbench.store.build"],
+    "index": ["avsbench.store.build"],
+    "pretrain": ["avsbench.engine.pretrain"],
+    "train": ["avsbench.engine.train"],
+    "official": ["avsbench.engine.official"],
+    "predict": ["avsbench.evaluation.predict"],
+    "score": ["avsbench.evaluation.score"],
+    "report": ["avsbench.report.leaderboard"],
+}
+"""Stage -> entry modules. `train` and `predict` add the files of the method."""
+
+DATA_FILES = {"report": ["report/*.jinja", "report/*.csv"]}
+"""Files beside the code, relative to the package, that a stage renders."""
+
+
+@functools.cache
+def stage(name: str, method: str | None = None) -> str:
+    """Digest (16 hex digits) of everything stage `name` imports; with `method`, of that method's folder too."""
+    modules: dict[str, Path] = {}
+    for entry in STAGES[name]:
+        if _file(entry) is None:
+            raise LookupError(f"stage {name!r} names the module {entry}, which does not exist")
+        _collect(entry, modules)
+    if method is not None:
+        folder = cards.method_cards()[method].path.parent
+        for path in sorted(folder.glob("*.py")):
+            modules[f"models.{method}.{path.stem}"] = path
+            for imported in _imports(path, None):
+                _collect(imported, modules)
+    digest = hashlib.sha256()
+    for module, path in sorted(modules.items()):
+        digest.update(f"{module}\n{source(path)}\n".encode())
+    for pattern in DATA_FILES.get(name, []):
+        for path in sorted(cards.PACKAGE.glob(pattern)):
+            digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def source(path: Path) -> str:
+    """The code of a file without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(), filename=str(path))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # A bare string is a docstring, also below an assignment; it never runs.
+            kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+            node.body = kept or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _collect(module: str, found: dict[str, Path]) -> None:
+    """Add `module` and the project modules that it imports, at any depth of the file, to `found`."""
+    path = _file(module)
+    if path is None or module in found or module in PLUMBING:
+        return
+    found[module] = path
+    parent = module.rpartition(".")[0]
+    if parent:
+        _collect(parent, found)
+    for imported in _imports(path, module):
+        _collect(imported, found)
+
+
+def _file(module: str) -> Path | None:
+    """The file of a project module, None for anything else."""
+    parts = module.split(".")
+    if parts[0] != "avsbench":
+        return None
+    base = cards.PACKAGE.joinpath(*parts[1:])
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _imports(path: Path, module: str | None) -> tuple[str, ...]:
+    """Names that may be modules and that a file imports anywhere; `from a import b` gives both a and a.b."""
+    names: list[str] = []
+    package = None
+    if module is not None:
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                if package is None:
+                    continue  # a method folder's own files are listed one by one
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)

@@ -1,0 +1,239 @@
+"""From configuration and cards to lists of targets: what the Snakefile asks for, and the settings each stage depends on.
+
+Nothing here imports torch or librosa; a plan over 12,000 clips and 20 variants costs well under a second.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from avsbench import cards
+from avsbench.errors import AvsbenchError
+from avsbench.paths import Paths
+
+SPLITS = ("train", "val", "test")
+UNTRAINED = "none"
+"""The seed of a variant that needs no training: one run, whatever seeds the configuration asks for."""
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """Data set × variant × seed: one checkpoint, one prediction store, one score table."""
+
+    dataset: str
+    variant: str
+    seed: str
+
+    def __str__(self) -> str:
+        return f"{self.variant} on {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A run that the configuration asks for and the cards rule out; shown on the leaderboard with its reason."""
+
+    run: Run
+    reason: str
+
+
+def load_config(path: str | Path, override: dict | None = None) -> dict:
+    """The configuration file with `override` laid over it, checked against its schema."""
+    path = Path(path)
+    if not path.is_file():
+        raise AvsbenchError(
+            f"{path}: no such configuration",
+            found=f"folder {Path.cwd()}",
+            hint="run from the top folder of the project, or name the file with --config",
+        )
+    config = cards.read_yaml(path, "config")
+    return check_config(cards.merge(config, override or {}), path)
+
+
+def check_config(config: dict, where: object = "config/config.yaml") -> dict:
+    """Check a configuration (schema, then names against the cards) and return it."""
+    cards.validate(config, "config", where)
+    for dataset, variants in config["runs"].items():
+        cards.known(dataset, cards.dataset_cards(), f"{where}: runs", "data set")
+        for variant in variants:
+            cards.known(variant, cards.variants(), f"{where}: runs.{dataset}", "variant")
+    for dataset in config.get("roots", {}):
+        cards.known(dataset, cards.dataset_cards(), f"{where}: roots", "data set")
+    for target in config.get("overrides", {}):
+        cards.known(target, cards.variants(), f"{where}: overrides", "variant")
+    return config
+
+
+class Plan:
+    """Everything the workflow asks about a checked configuration."""
+
+    def __init__(self, config: dict):
+        self.config = config
+        self.scale: str = config["scale"]
+        roots = {key: config[key] for key in ("data_root", "results_root", "weights_root") if key in config}
+        self.paths = Paths(self.scale, **roots)
+
+    @cached_property
+    def image_size(self) -> int:
+        """Side of the stored frames and of the `common` grid, in pixels."""
+        scale = yaml.safe_load((cards.PROJECT / "config" / "scales" / f"{self.scale}.yaml").read_text())
+        return self.config.get("image_size", scale["image_size"])
+
+    # runs
+
+    @cached_property
+    def _requested(self) -> tuple[list[Run], list[Skip]]:
+        runs, skips = [], []
+        for dataset, names in self.config["runs"].items():
+            for name in names:
+                variant = cards.variant(name)
+                seeds = self.config["seeds"] if variant.method.trainable else [UNTRAINED]
+                for seed in map(str, seeds):
+                    run = Run(dataset, name, seed)
+                    reason = _why_not(variant, dataset, seed)
+                    if reason:
+                        skips.append(Skip(run, reason))
+                    else:
+                        runs.append(run)
+        return runs, skips
+
+    @property
+    def runs(self) -> list[Run]:
+        return self._requested[0]
+
+    @property
+    def skips(self) -> list[Skip]:
+        return self._requested[1]
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Data sets that some run needs, in the order of the configuration."""
+        return list(dict.fromkeys(run.dataset for run in self.runs))
+
+    @cached_property
+    def trained_variants(self) -> list[str]:
+        """Variants with a train rule; all that the cards know, so that a rule exists before a configuration asks for it."""
+        return [name for name, variant in cards.variants().items() if variant.method.trainable]
+
+    @cached_property
+    def untrained_variants(self) -> list[str]:
+        """Variants that only predict."""
+        return [name for name, variant in cards.variants().items() if not variant.method.trainable]
+
+    # inputs of stages
+
+    def shard_count(self, dataset: str, split: str) -> int:
+        return cards.dataset(dataset).shards[self.scale][split]
+
+    def manifests(self, dataset: str) -> list[str]:
+        return [
+            self.paths.manifest(dataset, split, shard, self.shard_count(dataset, split))
+            for split in SPLITS
+            for shard in range(self.shard_count(dataset, split))
+        ]
+
+    def shards(self, dataset: str, split: str) -> list[str]:
+        count = self.shard_count(dataset, split)
+        return [self.paths.shard(dataset, split, shard, count) for shard in range(count)]
+
+    def faults(self, dataset: str, split: str) -> list[str]:
+        count = self.shard_count(dataset, split)
+        return [self.paths.faults(dataset, split, shard, count) for shard in range(count)]
+
+    def data(self, dataset: str, variant: str, splits: tuple[str, ...]) -> list[str]:
+        """Shards, front ends and index of `splits`: what training (train, val) or predicting (test) reads."""
+        front_ends = cards.variant(variant).method.front_ends
+        files = []
+        for split in splits:
+            count = self.shard_count(dataset, split)
+            files += [self.paths.index(dataset, split), *self.shards(dataset, split)]
+            files += [
+                self.paths.audio(dataset, name, split, shard, count) for name in front_ends for shard in range(count)
+            ]
+        return files
+
+    def encoder_files(self, variant: str) -> list[str]:
+        """Files of the pretrained encoders that a variant starts from."""
+        return [self.encoder_file(name) for name in cards.variant(variant).encoders.values()]
+
+    def encoder_file(self, encoder: str) -> str:
+        """Published file at full, the stand-in of `pretrain_mini` at mini."""
+        card = cards.encoder(encoder)
+        return self.paths.stand_in(encoder) if self.scale == "mini" else self.paths.weights(card.file)
+
+    def initial_run(self, dataset: str, variant: str) -> list[str]:
+        """`init: run:<data set>` starts from that run's weights (same seed)."""
+        init = cards.variant(variant).init
+        if not init.startswith("run:"):
+            return []
+        source = init.removeprefix("run:")
+        return [] if source == dataset else [self.paths.run_weights(source, variant, "{seed}")]
+
+    def official_file(self, variant: str, dataset: str) -> str:
+        """Where the authors' checkpoint of a run is expected."""
+        official = cards.variant(variant).method.official or {"file": f"{variant}_{dataset}.pth"}
+        return self.paths.weights("official/" + official["file"].format(variant=variant, dataset=dataset))
+
+    def recipe(self, dataset: str, variant: str) -> dict:
+        """The resolved recipe of a run."""
+        override = self.config.get("overrides", {}).get(variant)
+        return cards.variant(variant).recipe(self.scale, dataset, override)
+
+    # settings that decide about a rerun, beside the source digest
+
+    def data_settings(self, dataset: str) -> str:
+        """What frames and masks depend on."""
+        card = cards.dataset(dataset)
+        settings = {"image_size": self.image_size, "resize": card.resize, "frames": card.frames, "classes": card.classes}
+        return _compact(settings)
+
+    def acquire_settings(self, dataset: str) -> str:
+        """What acquiring depends on: the folder named in the configuration, or how much to render."""
+        card = cards.dataset(dataset)
+        source = {"splits": card.splits["mini"]} if self.scale == "mini" else {"root": self.root(dataset)}
+        return _compact(source)
+
+    def audio_settings(self, dataset: str) -> str:
+        card = cards.dataset(dataset)
+        return _compact({"mel_fill": card.mel_fill, "frames": card.frames})
+
+    def run_settings(self, dataset: str, variant: str) -> str:
+        """What a network is, apart from its source: options, encoders, inputs, image size."""
+        found = cards.variant(variant)
+        settings = {
+            "options": found.options,
+            "encoders": found.encoders,
+            "init": found.init,
+            "inputs": found.method.inputs,
+            "image_size": self.image_size,
+            "device": self.config.get("device", "auto"),
+        }
+        return _compact(settings)
+
+    def recipe_json(self, dataset: str, variant: str) -> str:
+        return _compact(self.recipe(dataset, variant))
+
+    def root(self, dataset: str) -> str | None:
+        return self.config.get("roots", {}).get(dataset)
+
+    def cli_options(self) -> str:
+        """Options that carry this plan's scale and folders to `avsbench <verb>`."""
+        paths = self.paths
+        return (
+            f"--scale {self.scale} --image-size {self.image_size} --data-root {paths.data_root} "
+            f"--results-root {paths.results_root} --weights-root {paths.weights_root}"
+        )
+
+
+def _why_not(variant: cards.Variant, dataset: str, seed: str) -> str | None:
+    if dataset not in variant.datasets:
+        return f"{variant.name} is not defined for {dataset} (its card lists {', '.join(variant.datasets)})"
+    if seed == "official" and variant.method.official is None:
+        return f"the card of {variant.method.name} names no official checkpoint"
+    return None
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,94 @@
+"""What the Snakefile does besides naming files: stale locks, manifests in step with their csv, words to the user."""
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+
+from avsbench import cards
+from avsbench.plan import Plan
+
+PRETRAIN_DATASETS = ("s4", "avss")
+"""Stand-ins learn from these: S4 names a category per clip, AVSS a class per pixel; MS3 has neither."""
+
+_locks: list = []
+
+
+def release_stale_lock(folder: str | os.PathLike = ".snakemake") -> bool:
+    """Remove the lock files of a Snakemake that died; True if any were removed.
+
+    Snakemake's own lock survives `kill -9`, so the documented command would refuse to run again. Every process that
+    reads the Snakefile holds a shared advisory lock, which the kernel drops with the process; whoever can take it
+    exclusively is alone in this folder, and what lies in .snakemake/locks belongs to the dead.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    handle = open(folder / "avsbench.alive", "a")  # noqa: SIM115 - held until the process ends
+    _locks.append(handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        alone = False
+    else:
+        alone = True
+    removed = False
+    if alone:
+        for stale in (folder / "locks").glob("*.lock"):
+            stale.unlink(missing_ok=True)
+            removed = True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    except OSError as error:
+        logging.getLogger(__name__).warning("no advisory locks in %s (%s): a killed run needs --unlock", folder, error)
+    return removed
+
+
+def refresh_manifests(plan: Plan) -> None:
+    """Bring manifests in step with a csv that changed after they were written.
+
+    Only manifests whose clips changed get new content; the others get a new date, and Snakemake compares small inputs by
+    content. So an added clip reruns its own shard and no other.
+    """
+    for dataset in cards.dataset_cards():
+        acquired = Path(plan.paths.acquired(dataset))
+        manifests = [Path(path) for path in plan.manifests(dataset)]
+        if not acquired.is_file() or not all(path.is_file() for path in manifests):
+            continue
+        table = Path(json.loads(acquired.read_text())["table"])
+        if table.is_file() and table.stat().st_mtime > min(path.stat().st_mtime for path in manifests):
+            from avsbench.store.manifest import write_dataset_manifests
+
+            write_dataset_manifests(cards.dataset(dataset), plan.paths)
+            for path in manifests:
+                path.touch()
+
+
+def pretrain_inputs(plan: Plan, dataset: str) -> list[str]:
+    """Training data of one data set that `pretrain_mini` reads; nothing at other scales."""
+    if plan.scale != "mini":
+        return []
+    count = plan.shard_count(dataset, "train")
+    audio = [plan.paths.audio(dataset, "vggish_mel", "train", shard, count) for shard in range(count)]
+    return [plan.paths.index(dataset, "train"), *plan.shards(dataset, "train"), *audio]
+
+
+def config_argument(plan: Plan) -> str:
+    """The effective configuration as one JSON argument, for verbs that need the whole plan."""
+    return json.dumps(plan.config, sort_keys=True)
+
+
+def announcement(plan: Plan) -> str:
+    """What is about to happen, in a few lines."""
+    lines = [f"avsbench: scale {plan.scale}, {len(plan.runs)} runs on {', '.join(plan.datasets)}"]
+    lines += [f"  skipped: {skip.run}: {skip.reason}" for skip in plan.skips]
+    return "\n".join(lines)
+
+
+def write_partial_leaderboard(plan: Plan) -> None:
+    """After a failure: results/leaderboard.partial.md from what exists; the declared file stays as it is."""
+    from avsbench.report.stage import render
+
+    path = render(plan, partial=True)
+    logging.getLogger("avsbench").warning("some runs failed; what exists is in %s", path)
+    print(f"avsbench: some runs failed; see {path}", flush=True)

@@ -1,0 +1,92 @@
+"""Source digests: code counts, words do not."""
+
+import pytest
+
+from avsbench import digest
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A tiny package that the digest takes for ours: train -> loss, report -> table."""
+    package = tmp_path / "avsbench"
+    for name, text in {
+        "__init__.py": "",
+        "engine/__init__.py": "",
+        "engine/train.py": "from avsbench.nn import loss\n\ndef train():\n    return loss.loss(1)\n",
+        "nn/__init__.py": "",
+        "nn/loss.py": '"""A loss."""\n\ndef loss(x):\n    """Square."""\n    return x * x  # squared\n',
+        "report/__init__.py": "",
+        "report/leaderboard.py": "def write():\n    return 'table'\n",
+        "report/table.jinja": "| a | b |",
+    }.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(digest.cards, "PACKAGE", package)
+
+    def stages():
+        for cached in (digest.stage, digest.source, digest._imports):
+            cached.cache_clear()
+        return digest.stage("train"), digest.stage("report")
+
+    yield package, stages
+    stages_cleared = (digest.stage, digest.source, digest._imports)
+    for cached in stages_cleared:
+        cached.cache_clear()
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_an_edited_loss_changes_training_alone(project):
+    package, stages = project
+    train, report = stages()
+    edit(package / "nn/loss.py", "x * x", "x * x * x")
+    assert stages()[0] != train
+    assert stages()[1] == report
+
+
+def test_comments_and_docstrings_do_not_count(project):
+    package, stages = project
+    before = stages()
+    edit(package / "nn/loss.py", "# squared", "# the square of x")
+    edit(package / "nn/loss.py", "Square.", "The square.")
+    edit(package / "nn/loss.py", "A loss.", "A fine loss.")
+    edit(package / "engine/train.py", "\n\ndef", "\n\n\n\ndef")
+    assert stages() == before
+
+
+def test_a_template_changes_the_report_alone(project):
+    package, stages = project
+    train, report = stages()
+    edit(package / "report/table.jinja", "| b |", "| c |")
+    assert stages()[0] == train
+    assert stages()[1] != report
+
+
+def test_imports_inside_functions_count(project):
+    package, stages = project
+    (package / "nn/late.py").write_text("VALUE = 1\n")
+    edit(package / "engine/train.py", "    return", "    from avsbench.nn.late import VALUE\n    return VALUE +")
+    before = stages()[0]
+    edit(package / "nn/late.py", "1", "2")
+    assert stages()[0] != before
+
+
+def test_a_stage_without_its_module_is_an_error(project):
+    package, stages = project
+    (package / "report/leaderboard.py").unlink()
+    with pytest.raises(LookupError, match=r"avsbench\.report\.leaderboard"):
+        stages()
+
+
+def test_every_real_stage_has_its_modules():
+    for name in digest.STAGES:
+        assert len(digest.stage(name)) == 16
+
+
+def test_the_method_folder_counts():
+    assert digest.stage("train", "tpavi") != digest.stage("train", "saliency")

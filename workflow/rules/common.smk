@@ -1,0 +1,30 @@
+# Cards and configuration -> the lists that rules ask for. The logic lives in avsbench.plan, where tests reach it.
+from avsbench import cards, digest, plan, workflow as house
+
+for file in workflow.configfiles:
+    cards.read_yaml(file, "config", partial=True)
+PLAN = plan.Plan(plan.check_config(config))
+PATHS = PLAN.paths
+OPTIONS = PLAN.cli_options()
+
+# A killed Snakemake leaves its lock behind; see avsbench.workflow.
+house.release_stale_lock()
+house.refresh_manifests(PLAN)
+
+
+wildcard_constraints:
+    dataset="|".join(cards.dataset_cards()),
+    split="train|val|test",
+    shard=r"\d+",
+    shards=r"\d+",
+    seed=r"\d+|official|none",
+    variant="|".join(cards.variants()),
+    condition="positive",
+
+
+def announce():
+    print(house.announcement(PLAN), file=sys.stderr)
+
+
+def write_partial_leaderboard():
+    house.write_partial_leaderboard(PLAN)

@@ -1,0 +1,46 @@
+# Official layout -> shards of frames, masks and sound, and an index a split.
+
+
+rule extract:
+    input:
+        PATHS.manifest("{dataset}", "{split}", "{shard}", "{shards}"),
+    output:
+        shard=PATHS.shard("{dataset}", "{split}", "{shard}", "{shards}"),
+        faults=PATHS.faults("{dataset}", "{split}", "{shard}", "{shards}"),
+    params:
+        code=digest.stage("extract"),
+        settings=lambda w: PLAN.data_settings(w.dataset),
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    log:
+        PATHS.log("extract", "{dataset}", "{split}.{shard}of{shards}"),
+    benchmark:
+        PATHS.benchmark("extract", "{dataset}", "{split}.{shard}of{shards}")
+    conda:
+        "../../environment.yml"
+    message:
+        "extract {wildcards.dataset} {wildcards.split}, shard {wildcards.shard} of {wildcards.shards}"
+    shell:
+        "avsbench extract --dataset {wildcards.dataset} --split {wildcards.split} --shard {wildcards.shard} "
+        "{OPTIONS} --log {log}"
+
+
+rule index:
+    input:
+        shards=lambda w: PLAN.shards(w.dataset, w.split),
+        faults=lambda w: PLAN.faults(w.dataset, w.split),
+    output:
+        PATHS.index("{dataset}", "{split}"),
+    params:
+        code=digest.stage("index"),
+        incomplete="--allow-incomplete" if config.get("allow_incomplete") else "",
+    log:
+        PATHS.log("index", "{dataset}", "{split}"),
+    conda:
+        "../../environment.yml"
+    message:
+        "index {wildcards.dataset} {wildcards.split}"
+    shell:
+        "avsbench index --dataset {wildcards.dataset} --split {wildcards.split} {params.incomplete} "
+        "{OPTIONS} --log {log}"

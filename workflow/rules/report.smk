@@ -1,0 +1,28 @@
+# Complete runs -> results/leaderboard.{md,parquet}. When the workflow fails, `onerror` writes leaderboard.partial.md.
+
+
+rule leaderboard:
+    default_target: True
+    input:
+        runs=[PATHS.run_json(r.dataset, r.variant, r.seed) for r in PLAN.runs],
+        scores=[PATHS.scores(r.dataset, r.variant, r.seed) for r in PLAN.runs],
+    output:
+        markdown=report(
+            PATHS.leaderboard("md"),
+            caption="../report/leaderboard.rst",
+            category="Leaderboard",
+        ),
+        table=PATHS.leaderboard("parquet"),
+    params:
+        code=digest.stage("report"),
+        runs=[str(r) for r in PLAN.runs],
+        skips=[f"{s.run}: {s.reason}" for s in PLAN.skips],
+        config=house.config_argument(PLAN),
+    log:
+        PATHS.log("leaderboard"),
+    conda:
+        "../../environment.yml"
+    message:
+        "write {output.markdown}"
+    shell:
+        "avsbench leaderboard --config-json {params.config:q} {OPTIONS} --log {log}"

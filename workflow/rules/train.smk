@@ -1,0 +1,97 @@
+# One rule a variant, so that `-R train_tpavi_r50` reruns that one alone. The test split is not among the inputs.
+# Resume state is no output (Snakemake deletes the outputs of a failed job): it lies in an undeclared folder of the run.
+
+
+rule pretrain_mini:
+    input:
+        data=[
+            file
+            for dataset in house.PRETRAIN_DATASETS
+            for file in house.pretrain_inputs(PLAN, dataset)
+        ],
+    output:
+        PATHS.stand_in("{encoder}"),
+    wildcard_constraints:
+        encoder="|".join(cards.encoder_cards()),
+    params:
+        code=digest.stage("pretrain"),
+        settings=PLAN.image_size,
+    resources:
+        mem_mb=1500,
+        runtime=15,
+    log:
+        PATHS.log("pretrain", "{encoder}"),
+    benchmark:
+        PATHS.benchmark("pretrain", "{encoder}")
+    conda:
+        "../../environment.yml"
+    message:
+        "train the stand-in for {wildcards.encoder}"
+    shell:
+        "avsbench pretrain-mini --encoder {wildcards.encoder} {OPTIONS} --log {log}"
+
+
+for VARIANT in PLAN.trained_variants:
+
+    rule:
+        name:
+            f"train_{cards.variant(VARIANT).rule}"
+        input:
+            data=lambda w, v=VARIANT: PLAN.data(w.dataset, v, ("train", "val")),
+            encoders=PLAN.encoder_files(VARIANT),
+            start=lambda w, v=VARIANT: PLAN.initial_run(w.dataset, v),
+        output:
+            weights=PATHS.run_weights("{dataset}", VARIANT, "{seed}"),
+            run=PATHS.run_json("{dataset}", VARIANT, "{seed}"),
+            curves=report(
+                PATHS.curves("{dataset}", VARIANT, "{seed}"),
+                caption="../report/curves.rst",
+                category="Training",
+                subcategory="{dataset}",
+                labels={"variant": VARIANT, "seed": "{seed}"},
+            ),
+        wildcard_constraints:
+            seed=r"\d+",
+        params:
+            variant=VARIANT,
+            code=digest.stage("train", cards.variant(VARIANT).method.name),
+            settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
+            recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
+            device=config.get("device", "auto"),
+        threads: cards.variant(VARIANT).resources(PLAN.scale)["threads"]
+        resources:
+            gpu=cards.variant(VARIANT).resources(PLAN.scale)["gpu"],
+            mem_mb=cards.variant(VARIANT).resources(PLAN.scale)["mem_mb"],
+            runtime=cards.variant(VARIANT).resources(PLAN.scale)["runtime"],
+        log:
+            PATHS.log("train", "{dataset}", VARIANT, "{seed}"),
+        benchmark:
+            PATHS.benchmark("train", "{dataset}", VARIANT, "{seed}")
+        conda:
+            "../../environment.yml"
+        message:
+            "train {params.variant} on {wildcards.dataset}, seed {wildcards.seed}"
+        shell:
+            "avsbench train --dataset {wildcards.dataset} --variant {params.variant} --seed {wildcards.seed} "
+            "--recipe {params.recipe:q} --code {params.code} --device {params.device} --threads {threads} "
+            "{OPTIONS} --log {log}"
+
+
+rule official:
+    input:
+        checkpoint=lambda w: PLAN.official_file(w.variant, w.dataset),
+        encoders=lambda w: PLAN.encoder_files(w.variant),
+    output:
+        weights=PATHS.run_weights("{dataset}", "{variant}", "official"),
+        run=PATHS.run_json("{dataset}", "{variant}", "official"),
+    params:
+        code=digest.stage("official"),
+        settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
+    log:
+        PATHS.log("train", "{dataset}", "{variant}", "official"),
+    conda:
+        "../../environment.yml"
+    message:
+        "take the authors' checkpoint of {wildcards.variant} on {wildcards.dataset}"
+    shell:
+        "avsbench official --dataset {wildcards.dataset} --variant {wildcards.variant} {OPTIONS} --log {log}"
