@@ -12,7 +12,7 @@ from pathlib import Path
 
 from avsbench import cards
 from avsbench.errors import AvsbenchError
-from avsbench.plan import Plan, load_config
+from avsbench.plan import UNTRAINED, Plan, load_config
 
 log = logging.getLogger("avsbench")
 
@@ -111,6 +111,13 @@ def official(args) -> None:
 
     args.seed = "official"
     official_run(_run_spec(args))
+
+
+def describe(args) -> None:
+    from avsbench.engine.official import describe_run
+
+    args.seed = UNTRAINED
+    describe_run(_run_spec(args))
 
 
 def predict(args) -> None:
@@ -226,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--encoder", required=True)
     of_run("train", train, "train one run, or continue it")
     of_run("official", official, "take the authors' checkpoint as a run")
+    of_run("describe", describe, "write run.json of a method without training")
     added = of_run("predict", predict, "store the predictions of a run on the test split")
     added.add_argument("--condition", default="positive", choices=("positive",))
     added = of_run("score", score, "per-frame integers and every protocol of a stored prediction")

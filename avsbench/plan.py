@@ -154,6 +154,10 @@ class Plan:
             ]
         return files
 
+    def weights(self, dataset: str, variant: str, seed: str) -> list[str]:
+        """The checkpoint of a run; none where nothing was trained."""
+        return [] if seed == UNTRAINED else [self.paths.run_weights(dataset, variant, seed)]
+
     def encoder_files(self, variant: str) -> list[str]:
         """Files of the pretrained encoders that a variant starts from."""
         return [self.encoder_file(name) for name in cards.variant(variant).encoders.values()]

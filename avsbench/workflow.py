@@ -64,13 +64,16 @@ def refresh_manifests(plan: Plan) -> None:
                 path.touch()
 
 
-def pretrain_inputs(plan: Plan, dataset: str) -> list[str]:
-    """Training data of one data set that `pretrain_mini` reads; nothing at other scales."""
+def pretrain_inputs(plan: Plan) -> list[str]:
+    """Training data that `pretrain_mini` reads; nothing at other scales."""
     if plan.scale != "mini":
         return []
-    count = plan.shard_count(dataset, "train")
-    audio = [plan.paths.audio(dataset, "vggish_mel", "train", shard, count) for shard in range(count)]
-    return [plan.paths.index(dataset, "train"), *plan.shards(dataset, "train"), *audio]
+    files = []
+    for dataset in PRETRAIN_DATASETS:
+        count = plan.shard_count(dataset, "train")
+        files += [plan.paths.index(dataset, "train"), *plan.shards(dataset, "train")]
+        files += [plan.paths.audio(dataset, "vggish_mel", "train", shard, count) for shard in range(count)]
+    return files
 
 
 def config_argument(plan: Plan) -> str:

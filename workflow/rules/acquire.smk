@@ -4,19 +4,20 @@
 rule acquire:
     output:
         PATHS.acquired("{dataset}"),
-    params:
-        code=digest.stage("acquire"),
-        settings=lambda w: PLAN.acquire_settings(w.dataset),
-        root=lambda w: f"--root {PLAN.root(w.dataset)}" if PLAN.root(w.dataset) else "",
-    threads: 4
     log:
         PATHS.log("acquire", "{dataset}"),
     conda:
         "../../environment.yml"
+    threads: 4
+    params:
+        options=OPTIONS,
+        code=digest.stage("acquire"),
+        settings=lambda w: PLAN.acquire_settings(w.dataset),
+        root=lambda w: f"--root {PLAN.root(w.dataset)}" if PLAN.root(w.dataset) else "",
     message:
         "acquire {wildcards.dataset}"
     shell:
-        "avsbench acquire --dataset {wildcards.dataset} {params.root} {OPTIONS} --threads {threads} --log {log}"
+        "avsbench acquire --dataset {wildcards.dataset} {params.root} {params.options} --threads {threads} --log {log}"
 
 
 for DATASET in cards.dataset_cards():
@@ -28,30 +29,33 @@ for DATASET in cards.dataset_cards():
             PATHS.acquired(DATASET),
         output:
             PLAN.manifests(DATASET),
-        params:
-            code=digest.stage("manifests"),
-            dataset=DATASET,
         log:
             PATHS.log("manifests", DATASET),
         conda:
             "../../environment.yml"
+        params:
+            options=OPTIONS,
+            code=digest.stage("manifests"),
+            dataset=DATASET,
         message:
             "share out the clips of {params.dataset}"
         shell:
-            "avsbench manifests --dataset {params.dataset} {OPTIONS} --log {log}"
+            "avsbench manifests --dataset {params.dataset} {params.options} --log {log}"
 
 
 rule fetch_weights:
     output:
         PATHS.weights("{file}"),
+    log:
+        PATHS.log("weights", "{file}"),
     wildcard_constraints:
         file=r"[^/]+\.(pth|pt|safetensors)",
     retries: 2
-    log:
-        PATHS.log("weights", "{file}"),
     conda:
         "../../environment.yml"
+    params:
+        options=OPTIONS,
     message:
         "fetch {wildcards.file}"
     shell:
-        "avsbench fetch-weights {wildcards.file} {OPTIONS} --log {log}"
+        "avsbench fetch-weights {wildcards.file} {params.options} --log {log}"

@@ -22,6 +22,11 @@ wildcard_constraints:
     condition="positive",
 
 
+def of_card(key):
+    """A resource of the card of the rule's variant."""
+    return lambda w: cards.variant(w.variant).resources(PLAN.scale)[key]
+
+
 def announce():
     print(house.announcement(PLAN), file=sys.stderr)
 

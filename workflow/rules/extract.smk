@@ -7,23 +7,24 @@ rule extract:
     output:
         shard=PATHS.shard("{dataset}", "{split}", "{shard}", "{shards}"),
         faults=PATHS.faults("{dataset}", "{split}", "{shard}", "{shards}"),
-    params:
-        code=digest.stage("extract"),
-        settings=lambda w: PLAN.data_settings(w.dataset),
-    resources:
-        mem_mb=2000,
-        runtime=120,
     log:
         PATHS.log("extract", "{dataset}", "{split}.{shard}of{shards}"),
     benchmark:
         PATHS.benchmark("extract", "{dataset}", "{split}.{shard}of{shards}")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        options=OPTIONS,
+        code=digest.stage("extract"),
+        settings=lambda w: PLAN.data_settings(w.dataset),
     message:
         "extract {wildcards.dataset} {wildcards.split}, shard {wildcards.shard} of {wildcards.shards}"
     shell:
         "avsbench extract --dataset {wildcards.dataset} --split {wildcards.split} --shard {wildcards.shard} "
-        "{OPTIONS} --log {log}"
+        "{params.options} --log {log}"
 
 
 rule index:
@@ -32,15 +33,16 @@ rule index:
         faults=lambda w: PLAN.faults(w.dataset, w.split),
     output:
         PATHS.index("{dataset}", "{split}"),
-    params:
-        code=digest.stage("index"),
-        incomplete="--allow-incomplete" if config.get("allow_incomplete") else "",
     log:
         PATHS.log("index", "{dataset}", "{split}"),
     conda:
         "../../environment.yml"
+    params:
+        options=OPTIONS,
+        code=digest.stage("index"),
+        incomplete="--allow-incomplete" if config.get("allow_incomplete") else "",
     message:
         "index {wildcards.dataset} {wildcards.split}"
     shell:
         "avsbench index --dataset {wildcards.dataset} --split {wildcards.split} {params.incomplete} "
-        "{OPTIONS} --log {log}"
+        "{params.options} --log {log}"

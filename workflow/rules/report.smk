@@ -2,7 +2,6 @@
 
 
 rule leaderboard:
-    default_target: True
     input:
         runs=[PATHS.run_json(r.dataset, r.variant, r.seed) for r in PLAN.runs],
         scores=[PATHS.scores(r.dataset, r.variant, r.seed) for r in PLAN.runs],
@@ -13,16 +12,17 @@ rule leaderboard:
             category="Leaderboard",
         ),
         table=PATHS.leaderboard("parquet"),
-    params:
-        code=digest.stage("report"),
-        runs=[str(r) for r in PLAN.runs],
-        skips=[f"{s.run}: {s.reason}" for s in PLAN.skips],
-        config=house.config_argument(PLAN),
     log:
         PATHS.log("leaderboard"),
     conda:
         "../../environment.yml"
+    params:
+        options=OPTIONS,
+        code=digest.stage("report"),
+        runs=[str(r) for r in PLAN.runs],
+        skips=[f"{s.run}: {s.reason}" for s in PLAN.skips],
+        config=house.config_argument(PLAN),
     message:
         "write {output.markdown}"
     shell:
-        "avsbench leaderboard --config-json {params.config:q} {OPTIONS} --log {log}"
+        "avsbench leaderboard --config-json {params.config:q} {params.options} --log {log}"

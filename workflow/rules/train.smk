@@ -4,31 +4,28 @@
 
 rule pretrain_mini:
     input:
-        data=[
-            file
-            for dataset in house.PRETRAIN_DATASETS
-            for file in house.pretrain_inputs(PLAN, dataset)
-        ],
+        house.pretrain_inputs(PLAN),
     output:
         PATHS.stand_in("{encoder}"),
-    wildcard_constraints:
-        encoder="|".join(cards.encoder_cards()),
-    params:
-        code=digest.stage("pretrain"),
-        settings=PLAN.image_size,
-    resources:
-        mem_mb=1500,
-        runtime=15,
     log:
         PATHS.log("pretrain", "{encoder}"),
     benchmark:
         PATHS.benchmark("pretrain", "{encoder}")
+    wildcard_constraints:
+        encoder="|".join(cards.encoder_cards()),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=1500,
+        runtime=15,
+    params:
+        options=OPTIONS,
+        code=digest.stage("pretrain"),
+        settings=PLAN.image_size,
     message:
         "train the stand-in for {wildcards.encoder}"
     shell:
-        "avsbench pretrain-mini --encoder {wildcards.encoder} {OPTIONS} --log {log}"
+        "avsbench pretrain-mini --encoder {wildcards.encoder} {params.options} --log {log}"
 
 
 for VARIANT in PLAN.trained_variants:
@@ -50,31 +47,32 @@ for VARIANT in PLAN.trained_variants:
                 subcategory="{dataset}",
                 labels={"variant": VARIANT, "seed": "{seed}"},
             ),
+        log:
+            PATHS.log("train", "{dataset}", VARIANT, "{seed}"),
+        benchmark:
+            PATHS.benchmark("train", "{dataset}", VARIANT, "{seed}")
         wildcard_constraints:
             seed=r"\d+",
-        params:
-            variant=VARIANT,
-            code=digest.stage("train", cards.variant(VARIANT).method.name),
-            settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
-            recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
-            device=config.get("device", "auto"),
+        conda:
+            "../../environment.yml"
         threads: cards.variant(VARIANT).resources(PLAN.scale)["threads"]
         resources:
             gpu=cards.variant(VARIANT).resources(PLAN.scale)["gpu"],
             mem_mb=cards.variant(VARIANT).resources(PLAN.scale)["mem_mb"],
             runtime=cards.variant(VARIANT).resources(PLAN.scale)["runtime"],
-        log:
-            PATHS.log("train", "{dataset}", VARIANT, "{seed}"),
-        benchmark:
-            PATHS.benchmark("train", "{dataset}", VARIANT, "{seed}")
-        conda:
-            "../../environment.yml"
+        params:
+            options=OPTIONS,
+            variant=VARIANT,
+            code=digest.stage("train", cards.variant(VARIANT).method.name),
+            settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
+            recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
+            device=config.get("device", "auto"),
         message:
             "train {params.variant} on {wildcards.dataset}, seed {wildcards.seed}"
         shell:
             "avsbench train --dataset {wildcards.dataset} --variant {params.variant} --seed {wildcards.seed} "
             "--recipe {params.recipe:q} --code {params.code} --device {params.device} --threads {threads} "
-            "{OPTIONS} --log {log}"
+            "{params.options} --log {log}"
 
 
 rule official:
@@ -84,14 +82,34 @@ rule official:
     output:
         weights=PATHS.run_weights("{dataset}", "{variant}", "official"),
         run=PATHS.run_json("{dataset}", "{variant}", "official"),
-    params:
-        code=digest.stage("official"),
-        settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
     log:
         PATHS.log("train", "{dataset}", "{variant}", "official"),
     conda:
         "../../environment.yml"
+    params:
+        options=OPTIONS,
+        code=digest.stage("official"),
+        settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
     message:
         "take the authors' checkpoint of {wildcards.variant} on {wildcards.dataset}"
     shell:
-        "avsbench official --dataset {wildcards.dataset} --variant {wildcards.variant} {OPTIONS} --log {log}"
+        "avsbench official --dataset {wildcards.dataset} --variant {wildcards.variant} {params.options} --log {log}"
+
+
+rule describe:
+    output:
+        PATHS.run_json("{dataset}", "{variant}", plan.UNTRAINED),
+    log:
+        PATHS.log("train", "{dataset}", "{variant}", plan.UNTRAINED),
+    wildcard_constraints:
+        variant="|".join(PLAN.untrained_variants),
+    conda:
+        "../../environment.yml"
+    params:
+        options=OPTIONS,
+        code=lambda w: digest.stage("predict", cards.variant(w.variant).method.name),
+        settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
+    message:
+        "describe {wildcards.variant} on {wildcards.dataset}, which needs no training"
+    shell:
+        "avsbench describe --dataset {wildcards.dataset} --variant {wildcards.variant} {params.options} --log {log}"
