@@ -1,0 +1,26 @@
+"""Data sets: a card (`<name>.yaml`) and a reader each, `acquire`, and the embedded data (`mini`)."""
+
+from pathlib import Path
+
+from avsbench.cards import DatasetCard
+from avsbench.datasets.acquire import acquire
+from avsbench.datasets.avsbench_object import MultiSourceReader, SingleSourceReader
+from avsbench.datasets.avsbench_semantic import SemanticReader
+from avsbench.datasets.clip import Clip, ClipFault, Reader
+from avsbench.errors import AvsbenchError
+
+READERS: dict[str, type[Reader]] = {"s4": SingleSourceReader, "ms3": MultiSourceReader, "avss": SemanticReader}
+
+
+def reader(card: DatasetCard, root: str | Path) -> Reader:
+    """The reader of a data set whose official folder layout lies at `root`."""
+    if card.name not in READERS:
+        raise AvsbenchError(
+            f"no reader for the data set {card.name!r}",
+            expected=f"one of {', '.join(READERS)}",
+            hint="add one to READERS in avsbench/datasets/__init__.py",
+        )
+    return READERS[card.name](card, Path(root))
+
+
+__all__ = ["READERS", "Clip", "ClipFault", "Reader", "acquire", "reader"]

@@ -1,0 +1,116 @@
+"""What a reader hands out: the table of a data set and its clips, and the fault of one clip.
+
+Letters in shapes: T frames, S side of the stored frame in pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from avsbench.cards import DatasetCard
+from avsbench.errors import AvsbenchError
+from avsbench.media.sound import Sound
+
+IGNORE = 255
+SPLITS = ("train", "val", "test")
+COLUMNS = ["clip_id", "split", "position", "category", "part", "frames"]
+
+
+@dataclass
+class Clip:
+    """One clip, ready for the store.
+
+    Attributes:
+        frames: uint8 [T,S,S,3], RGB.
+        masks: uint8 [T,S,S] class ids (binary: 0/1); 255 everywhere in a frame without annotation.
+        annotated: bool [T].
+        sounds: the sources, unmixed, as stored.
+        notes: oddities that do not stop the clip, a sentence each (a silent sound track …).
+    """
+
+    frames: np.ndarray
+    masks: np.ndarray
+    annotated: np.ndarray
+    sounds: list[Sound]
+    notes: list[str] = field(default_factory=list)
+
+
+class ClipFault(AvsbenchError):
+    """Something is wrong with one clip: the message names the clip, the file, what was found and what was expected."""
+
+    def __init__(self, clip_id: str, reason: object, *, found=None, expected=None, hint: str | None = None):
+        self.clip_id, self.reason = clip_id, str(reason)
+        super().__init__(f"clip {clip_id}: {reason}", found=found, expected=expected, hint=hint)
+
+    @classmethod
+    def of(cls, clip_id: str, error: AvsbenchError) -> "ClipFault":
+        """The fault that an unreadable file of this clip is."""
+        return cls(clip_id, error.what, found=error.found, expected=error.expected, hint=error.hint)
+
+    def __reduce__(self):
+        return _rebuild_fault, (self.clip_id, self.reason, self.found, self.expected, self.hint)
+
+
+def _rebuild_fault(clip_id, reason, found, expected, hint):
+    return ClipFault(clip_id, reason, found=found, expected=expected, hint=hint)
+
+
+class Reader:
+    """Base of the readers: a table of clips, and one clip at a time.
+
+    Args:
+        card: the data-set card.
+        root: folder with the official layout.
+    """
+
+    def __init__(self, card: DatasetCard, root: Path):
+        self.card, self.root = card, root
+
+    def table(self) -> pd.DataFrame:
+        """A row per clip in csv order.
+
+        Columns: clip_id, split, position (row number within the split, from 0), category ("" if none), part
+        (v1s, v1m, v2 or ""), frames (expected T).
+        """
+        return self._table.copy()
+
+    def read(self, row: "pd.Series | Mapping | tuple", image_size: int) -> Clip:
+        """The clip of a table row (or of any mapping or named tuple with a `clip_id`) at S = `image_size`.
+
+        Raises:
+            ClipFault: a file of this clip is missing, broken or not as the release has it.
+        """
+        row = self._full_row(row)
+        try:
+            return self._read(row, image_size)
+        except ClipFault:
+            raise
+        except AvsbenchError as error:
+            raise ClipFault.of(row["clip_id"], error) from None
+
+    def _read(self, row: dict, image_size: int) -> Clip:
+        raise TypeError(f"{type(self).__name__} must define _read(row, image_size)")
+
+    def _load_table(self) -> pd.DataFrame:
+        raise TypeError(f"{type(self).__name__} must define _load_table()")
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return self._load_table()
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], dict]:
+        return {(row["split"], row["clip_id"]): row for row in self._table.to_dict("records")}
+
+    def _full_row(self, row) -> dict:
+        """The table's own row, found by clip id (and split, where the caller knows it)."""
+        asked = row._asdict() if hasattr(row, "_asdict") else row
+        clip_id, split = str(asked["clip_id"]), asked.get("split")
+        for candidate in [split] if split else SPLITS:
+            if (candidate, clip_id) in self._rows:
+                return self._rows[candidate, clip_id]
+        raise ClipFault(clip_id, f"not in the table of {self.card.name}", found=f"split {split}" if split else None)

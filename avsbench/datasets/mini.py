@@ -1,0 +1,292 @@
+"""The embedded data set: S4, MS3 and AVSS rendered in their official folder layouts, deterministic from a seed.
+
+A diagnostic, not a stand-in for AVSBench. It holds every file of the releases but the `audio_log_mel` pickles, which
+this suite never reads. Released frames equal the frame that the 15/16 rule picks from the raw video; videos are
+160 x 120 at 8 frames a second. The v1s and v1m clips of AVSS show the scenes of the S4 and MS3 clips of the same name.
+
+The same seed gives the same pixels, masks and samples everywhere. Bytes of mp4 files depend on the encoder, and the
+pixels of the AVSS frames on the JPEG library that reads them.
+"""
+
+import base64
+import csv
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from avsbench.cards import DatasetCard
+from avsbench.datasets.avsbench_semantic import PARTS
+from avsbench.datasets.clip import SPLITS
+from avsbench.datasets.mini_kinds import BY_NAME, KINDS, MULTI_KINDS, Dice
+from avsbench.datasets.mini_scene import FPS, Scene, draw, frame_tick, multi_scene, single_scene, sounding_mask
+from avsbench.datasets.mini_sound import soundtrack
+from avsbench.errors import AvsbenchError
+
+RELEASED = (224, 224)
+RAW = (160, 120)
+ORIGINALS = ((320, 240), (320, 240), (320, 180), (240, 320))
+"""(width, height) of AVSS frames, drawn per clip."""
+WAVS = ((16000, 2), (16000, 2), (44100, 2), (48000, 1))
+"""(rate, channels) of AVSS wavs, drawn per clip."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One clip to render.
+
+    Attributes:
+        dataset: s4, ms3 or avss, which decides the files.
+        origin: the data set whose scene it shows.
+        clip_id, split, part: as the tables name them.
+        kind: class of the first (S4: only) sounding object.
+        lot: 0..99, the kind of scene (see `multi_scene`); -1 for a single source.
+        start: second of the video that the clip was cut from.
+        seconds: length.
+    """
+
+    dataset: str
+    origin: str
+    clip_id: str
+    split: str
+    part: str
+    kind: str
+    lot: int
+    start: int
+    seconds: int
+
+
+def render(dataset_card: DatasetCard, out_dir: Path, seed: int, workers: int) -> None:
+    """Render a data set into `out_dir`, which appears whole or not at all; what stood there is replaced.
+
+    Args:
+        dataset_card: s4, ms3 or avss; `splits["mini"]` says how many clips.
+        out_dir: becomes the top folder of the official layout.
+        seed: other seeds give other scenes under the same clip names.
+        workers: processes; 1 renders in this one.
+    """
+    out_dir = Path(out_dir)
+    if dataset_card.name not in _WRITERS:
+        raise AvsbenchError(
+            f"the data set {dataset_card.name!r} has no embedded version", expected=f"one of {', '.join(_WRITERS)}"
+        )
+    tickets = list(plan(dataset_card))
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    for stale in out_dir.parent.glob(f".{out_dir.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
+    write, write_tables = _WRITERS[dataset_card.name]
+    work = functools.partial(write, folder=temporary, seed=seed)
+    try:
+        temporary.mkdir()
+        with tqdm(total=len(tickets), desc=f"render {dataset_card.name}", unit="clip", disable=None) as bar:
+            for _ in _run(work, tickets, workers):
+                bar.update()
+        write_tables(temporary, tickets, seed)
+        _replace(temporary, out_dir)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run(work: Callable, tickets: list[Ticket], workers: int) -> Iterator:
+    if workers <= 1:
+        yield from map(work, tickets)
+        return
+    # "spawn" is the one start method that is safe beside threads and the same on every system.
+    with ProcessPoolExecutor(min(workers, len(tickets)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, tickets, chunksize=2)
+
+
+def _replace(new: Path, old: Path) -> None:
+    if old.is_symlink():
+        old.unlink()
+    elif old.exists():
+        trash = old.with_name(f".{old.name}.{os.getpid()}.old.tmp")
+        os.replace(old, trash)
+        os.replace(new, old)
+        shutil.rmtree(trash)
+        return
+    os.replace(new, old)
+
+
+# which clips there are
+
+
+def plan(card: DatasetCard) -> Iterator[Ticket]:
+    """The clips of a data set, in the order of its csv (by name, splits mixed)."""
+    tickets = [t for split in SPLITS for t in _PLANS[card.name](split, card.splits["mini"][split])]
+    return iter(sorted(tickets, key=lambda ticket: ticket.clip_id))
+
+
+def _plan_s4(split: str, count: int) -> Iterator[Ticket]:
+    for number in range(count):
+        start = Dice("s4", split, number).below(6)  # later starts would give fewer than 5 frames by the official rule
+        clip_id = f"{_name('s4', split, number)}_{start * 1000}_{start * 1000 + 5000}"
+        yield Ticket("s4", "s4", clip_id, split, "v1s", KINDS[number % len(KINDS)].name, -1, start, 5)
+
+
+def _plan_ms3(split: str, count: int) -> Iterator[Ticket]:
+    for number in range(count):
+        clip_id, lead = f"{_name('ms3', split, number)}_{number % 3}", MULTI_KINDS[number % len(MULTI_KINDS)].name
+        yield Ticket("ms3", "ms3", clip_id, split, "v1m", lead, _lot(number), 0, 5)
+
+
+def _plan_avss(split: str, count: int) -> Iterator[Ticket]:
+    """35 % v1s, 25 % v1m, 40 % v2."""
+    single, multiple = count * 35 // 100, count * 25 // 100
+    for ticket in [*_plan_s4(split, single), *_plan_ms3(split, multiple)]:
+        yield replace(ticket, dataset="avss")
+    for number in range(count - single - multiple):
+        start = Dice("v2", split, number).between(0, 90)
+        clip_id = f"{_name('v2', split, number)}_{start * 1000}_{start * 1000 + 10000}"
+        yield Ticket("avss", "avss", clip_id, split, "v2", KINDS[number % len(KINDS)].name, _lot(number), start, 10)
+
+
+def _lot(number: int) -> int:
+    """Numbers 0, 1, 2 … spread evenly over 0..99 (steps of the golden section)."""
+    return (30 + 62 * number + number // 50) % 100
+
+
+def _name(*key: object) -> str:
+    """Eleven characters in the alphabet of video ids, which holds - and _."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=9).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:11]
+
+
+_PLANS = {"s4": _plan_s4, "ms3": _plan_ms3, "avss": _plan_avss}
+
+
+# what a clip shows
+
+
+def scene_of(ticket: Ticket, seed: int) -> Scene:
+    """The scene of a clip."""
+    dice = Dice(seed, ticket.origin, ticket.clip_id)
+    lead = BY_NAME[ticket.kind]
+    if ticket.lot < 0:
+        return single_scene(dice, lead, ticket.seconds)
+    return multi_scene(dice, lead, ticket.lot, KINDS if ticket.part == "v2" else MULTI_KINDS, ticket.seconds)
+
+
+def sound_of(ticket: Ticket, seed: int, rate: int = 16000, channels: int = 2) -> np.ndarray:
+    """The sound track of a clip, int16 [N,channels]."""
+    return soundtrack(scene_of(ticket, seed), Dice(seed, ticket.origin, ticket.clip_id, "sound"), rate, channels)
+
+
+# files
+
+
+def _write_object(ticket: Ticket, folder: Path, seed: int) -> None:
+    """One clip of S4 or MS3: frames, masks, wav and raw video."""
+    from avsbench.media.video import write_video
+
+    scene, clip_id = scene_of(ticket, seed), ticket.clip_id
+    if ticket.dataset == "s4":
+        data, middle, stem = folder / "s4_data", Path(ticket.split) / ticket_category(ticket), clip_id
+        frames, video = data / "visual_frames" / middle / clip_id, data / "raw_videos" / middle / f"{clip_id}.mp4"
+    else:
+        data, middle, stem = folder / "ms3_data", Path(ticket.split), f"{clip_id}.mp4"
+        frames, video = data / "visual_frames" / clip_id, data / "raw_videos" / f"{clip_id}.mp4"
+    masks, wav = data / "gt_masks" / middle / clip_id, data / "audio_wav" / middle / f"{clip_id}.wav"
+    for place in (frames, masks, wav.parent, video.parent):
+        place.mkdir(parents=True, exist_ok=True)
+    for second in range(ticket.seconds):
+        image, owner = draw(scene, frame_tick(second), *RELEASED)
+        _save(image, frames / f"{stem}_{second + 1}.png")
+        if second == 0 or not (ticket.dataset == "s4" and ticket.split == "train"):
+            _save(sounding_mask(scene, second, owner) * 255, masks / f"{clip_id}_{second + 1}.png")
+    samples = sound_of(ticket, seed)
+    _save_wav(samples, 16000, wav)
+    pictures = np.stack([draw(scene, tick, *RAW)[0] for tick in range(scene.ticks)])
+    write_video(video, pictures, FPS, samples, 16000)
+
+
+def _write_semantic(ticket: Ticket, folder: Path, seed: int) -> None:
+    """One clip of AVSS: JPEG frames of the original size, colour and index masks, wav."""
+    from avsbench.media.images import voc_palette
+
+    scene, place = scene_of(ticket, seed), folder / ticket.part / ticket.clip_id
+    form = Dice(seed, "avss form", ticket.clip_id)
+    size, (rate, channels) = form.pick(ORIGINALS), form.pick(WAVS)
+    for name in ("frames", "labels_rgb", "labels_semantic"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    for second in range(ticket.seconds):
+        image, owner = draw(scene, frame_tick(second), *size)
+        _save(image, place / "frames" / f"{second}.jpg", quality=92)
+        if second == 0 or not (ticket.part == "v1s" and ticket.split == "train"):
+            labels = sounding_mask(scene, second, owner, _class_values())
+            _save(voc_palette(len(_class_values()))[labels], place / "labels_rgb" / f"{second}.png")
+            _save(labels, place / "labels_semantic" / f"{second}.png")
+    _save_wav(sound_of(ticket, seed, rate, channels), rate, place / "audio.wav")
+
+
+def ticket_category(ticket: Ticket) -> str:
+    """The S4 category of a clip's sounding object."""
+    return BY_NAME[ticket.kind].category
+
+
+@functools.cache
+def _class_values() -> dict[str, int]:
+    from avsbench import cards
+
+    return {name: index for index, name in enumerate(cards.dataset("avss").classes)}
+
+
+def _save(image: np.ndarray, path: Path, **options) -> None:
+    from PIL import Image
+
+    Image.fromarray(image).save(path, **({"compress_level": 3} if path.suffix == ".png" else options))
+
+
+def _save_wav(samples: np.ndarray, rate: int, path: Path) -> None:
+    import soundfile
+
+    soundfile.write(path, samples, rate, subtype="PCM_16", format="WAV")
+
+
+# tables
+
+
+def _tables_s4(folder: Path, tickets: list[Ticket], seed: int) -> None:
+    rows = [(t.clip_id, t.start, ticket_category(t), t.split) for t in tickets]
+    _write_csv(folder / "s4_meta_data.csv", ("name", "start", "category", "split"), rows)
+
+
+def _tables_ms3(folder: Path, tickets: list[Ticket], seed: int) -> None:
+    _write_csv(folder / "ms3_meta_data.csv", ("name", "split"), [(t.clip_id, t.split) for t in tickets])
+
+
+def _tables_avss(folder: Path, tickets: list[Ticket], seed: int) -> None:
+    rows = []
+    for ticket in tickets:
+        scene = scene_of(ticket, seed)
+        heard = sorted({thing.kind.name for thing in scene.things if any(thing.sounding)})
+        video = ticket.clip_id if ticket.part == "v1m" else ticket.clip_id.rsplit("_", 2)[0]
+        place = (ticket.start // 60, ticket.start % 60)
+        rows.append((video, ticket.clip_id, *place, "_".join(heard) or "background", ticket.split, ticket.part))
+    _write_csv(folder / "metadata.csv", ("vid", "uid", "s_min", "s_sec", "a_obj", "split", "label"), rows)
+    values = {name: index + 1 for name, index in _class_values().items()}  # this file counts from 1
+    (folder / "label2idx.json").write_text(json.dumps(values))
+    for part in PARTS:
+        (folder / part).mkdir(exist_ok=True)
+
+
+def _write_csv(path: Path, header: tuple, rows: list[tuple]) -> None:
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+_WRITERS = {
+    "s4": (_write_object, _tables_s4),
+    "ms3": (_write_object, _tables_ms3),
+    "avss": (_write_semantic, _tables_avss),
+}
