@@ -1,0 +1,111 @@
+"""Synthetic clips for the contract checks: a textured disc on a textured ground, announced by a tone.
+
+In each second the tone sounds or is silent; the disc stays in sight, and its mask exists only while it sounds. So a
+network has to use the sound to reach a high overlap.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from avsbench.cards import DatasetCard, MethodCard
+from avsbench.contract import IGNORE, Batch
+from avsbench.errors import AvsbenchError
+
+RATE = 16000
+TONES = (440.0, 1760.0)
+CLASSES = (3, 17)
+"""Class ids of the discs of a semantic task, clip by clip."""
+
+
+def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, seed: int = 0) -> Batch:
+    """Two clips as the loader would hand them out, with masks; lengths are those that the data set has.
+
+    Annotation follows the data set: where its card says so, the first frame alone.
+    """
+    from avsbench.media.front_ends import FRONT_ENDS
+    from avsbench.media.sound import Sound
+
+    if card.features:
+        raise AvsbenchError(
+            f"{card.path}: the contract checks cannot make the features {', '.join(card.features)}",
+            hint="teach avsbench/contract_checks/batches.py to draw them",
+        )
+    random = np.random.default_rng(seed)
+    size, longest, count = image_size, dataset.frames, len(TONES)
+    lengths = [int(min(longest, _length(dataset, clip))) for clip in range(count)]
+    frames = np.zeros((count, longest, size, size, 3), np.uint8)
+    masks = np.full((count, longest, size, size), IGNORE, np.int64)
+    annotated = np.zeros((count, longest), bool)
+    audio = {name: np.zeros((count, longest, *FRONT_ENDS[name].shape), np.float32) for name in card.front_ends}
+    first_only = dataset.supervision.startswith("first frame")
+    for clip, length in enumerate(lengths):
+        label = 1 if dataset.task == "binary" else CLASSES[clip]
+        # The first second always sounds: it may be the only one that has a mask.
+        sounds = [second % 3 != 2 for second in range(length)]
+        for second, (picture, disc) in enumerate(_pictures(random, size, length, clip)):
+            frames[clip, second] = picture
+            if second == 0 or not first_only:
+                masks[clip, second] = np.where(disc & sounds[second], label, 0)
+                annotated[clip, second] = True
+        tone = np.sin(2 * np.pi * TONES[clip] * np.arange(length * RATE) / RATE)
+        tone *= np.repeat(np.asarray(sounds, float), RATE)
+        sound = Sound(samples=(tone * 12000).astype(np.int16)[:, None], rate=RATE)
+        for name in audio:
+            audio[name][clip, :length] = FRONT_ENDS[name].compute([sound], length, dataset.mel_fill)
+    return Batch(
+        frames=torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous(),
+        real=torch.tensor([[second < length for second in range(longest)] for length in lengths]),
+        clip_ids=[f"clip{clip}" for clip in range(count)],
+        audio={name: torch.from_numpy(array) for name, array in audio.items()},
+        masks=torch.from_numpy(masks),
+        annotated=torch.from_numpy(annotated),
+    )
+
+
+def _length(dataset: DatasetCard, clip: int) -> int:
+    seconds = dataset.clip_seconds or [dataset.frames]
+    return seconds[clip % len(seconds)]
+
+
+def _pictures(random: np.random.Generator, size: int, count: int, clip: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(picture uint8 [S,S,3], disc bool [S,S]) for each second; the disc drifts by a few pixels."""
+    ground = _texture(random, size, low=20, high=110)
+    surface = _texture(random, size, low=150, high=250)
+    surface[..., clip % 3] //= 4
+    rows, columns = np.mgrid[:size, :size]
+    for second in range(count):
+        row = size * (0.4 + 0.2 * clip) + second * size / 64
+        column = size * (0.6 - 0.2 * clip) - second * size / 64
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < (size / 4) ** 2
+        yield np.where(disc[..., None], surface, ground), disc
+
+
+def _texture(random: np.random.Generator, size: int, *, low: int, high: int) -> np.ndarray:
+    """Coarse colour noise, uint8 [S,S,3]."""
+    coarse = random.integers(low, high, (8, 8, 3))
+    step = -(-size // 8)
+    return np.repeat(np.repeat(coarse, step, 0), step, 1)[:size, :size].astype(np.uint8)
+
+
+def take(batch: Batch, clip: int, length: int | None = None) -> Batch:
+    """One clip of a batch, without its padding when `length` is given."""
+
+    def cut(value):
+        return None if value is None else value[clip : clip + 1, :length].clone()
+
+    return Batch(
+        frames=cut(batch.frames),
+        real=cut(batch.real),
+        clip_ids=[batch.clip_ids[clip]],
+        audio={name: cut(value) for name, value in batch.audio.items()},
+        features={name: cut(value) for name, value in batch.features.items()},
+        masks=cut(batch.masks),
+        annotated=cut(batch.annotated),
+    )
+
+
+def without_masks(batch: Batch) -> Batch:
+    """The batch as predict hands it out."""
+    return Batch(batch.frames, batch.real, batch.clip_ids, batch.audio, batch.features)

@@ -1,0 +1,1 @@
+"""The one trainer: loop, optimiser groups, schedules, resume, official checkpoints."""

@@ -1,0 +1,89 @@
+"""Predict the test split with one run's weights: the stage between training and scoring."""
+
+import logging
+
+import torch
+
+from avsbench import cards, provenance, registry
+from avsbench.devices import pick_device
+from avsbench.engine.seeds import seed_everything
+from avsbench.errors import AvsbenchError
+from avsbench.evaluation.predict import Timing, predict_clips
+from avsbench.evaluation.predictions import PredictionInfo, PredictionReader, PredictionWriter
+from avsbench.plan import UNTRAINED
+from avsbench.spec import RunSpec
+from avsbench.store.loader import ClipDataset, make_loader
+
+log = logging.getLogger(__name__)
+
+SPLIT = "test"
+
+
+def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
+    """Store the predictions of a run on the test split, on every grid that the card asks for.
+
+    Raises:
+        AvsbenchError: weights or run.json are missing or belong to another run, or scores are not finite.
+    """
+    variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
+    run = (spec.dataset, spec.variant, spec.seed)
+    record = provenance.read_run(spec.paths.run_json(*run))
+    if record.get("image_size") != spec.image_size:
+        raise AvsbenchError(
+            f"{spec.paths.run_json(*run)}: the run has another image size",
+            found=record.get("image_size"),
+            expected=spec.image_size,
+            hint="train again at this size, or set image_size in the configuration",
+        )
+    device = pick_device(spec.device)
+    torch.set_num_threads(spec.threads)
+    # Methods that sample when they predict give the same masks each time.
+    seed_everything(spec.seed, "predict", condition)
+    method = registry.load_method(
+        variant,
+        dataset,
+        scale=spec.scale,
+        image_size=spec.image_size,
+        paths=spec.paths,
+        weights=None if spec.seed == UNTRAINED else spec.paths.run_weights(*run),
+    )
+    card = variant.method
+    clips = ClipDataset(
+        spec.paths,
+        dataset,
+        SPLIT,
+        front_ends=card.front_ends,
+        features=card.features,
+        masks=False,
+        image_size=spec.image_size,
+    )
+    independent = card.batch_independent
+    loader = make_loader(clips, batch=spec.recipe.get("batch", 1) if independent else 1)
+    info = PredictionInfo(
+        dataset=spec.dataset,
+        variant=spec.variant,
+        seed=str(spec.seed),
+        condition=condition,
+        task=dataset.task,
+        classes=dataset.num_classes,
+    )
+    path = spec.paths.predictions(*run, condition)
+    with PredictionWriter(path, info) as writer:
+        timing = predict_clips(
+            method,
+            loader,
+            writer,
+            device=device,
+            grids=card.grids,
+            native_sizes={row.clip_id: (row.height, row.width) for row in clips.index.itertuples()},
+            batch_independent=independent,
+            total=len(loader),
+        )
+    with PredictionReader(path) as reader:
+        if reader.clips != clips.clip_ids:
+            raise AvsbenchError(
+                f"{path}: predictions do not cover the split",
+                found=f"{len(reader.clips)} clips",
+                expected=f"{len(clips)} clips",
+            )
+    return timing

@@ -1,0 +1,198 @@
+"""Train one run: network, encoders, data, loop, and the files that remain.
+
+Outputs: weights.safetensors (the epoch that validation chose), run.json and curves.png; log.jsonl beside them. Each is
+opened and checked before the resume state is cleared.
+"""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from avsbench import cards, provenance, registry
+from avsbench.cards import DatasetCard, Variant
+from avsbench.contract import Method
+from avsbench.devices import pick_device
+from avsbench.engine.checkpoint import StateStore, copy_file
+from avsbench.engine.data import StoredData
+from avsbench.engine.loop import LAST, Progress, Trainer
+from avsbench.engine.seeds import seed_everything
+from avsbench.engine.trainlog import draw_curves
+from avsbench.errors import AvsbenchError
+from avsbench.evaluation.validate import Validator
+from avsbench.spec import RunSpec
+
+log = logging.getLogger(__name__)
+
+
+def train_run(spec: RunSpec) -> dict:
+    """Train one run, or continue it; returns what run.json says.
+
+    Raises:
+        AvsbenchError: recipe, weights or data do not fit together, the loss diverged, or a file cannot be written.
+        SystemExit: the process was told to stop (SIGTERM); the state is saved.
+    """
+    variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
+    check_spec(spec, variant, dataset)
+    device = pick_device(spec.device)
+    torch.set_num_threads(spec.threads)
+    seed_everything(spec.seed, "initial weights")
+    method = registry.build(variant, dataset, spec.scale, spec.image_size)
+    started_from = load_initial(method, spec, variant)
+    record = provenance.describe_run(spec, method, device)
+    record["data"] = provenance.index_digests(spec, ("train", "val"))
+    record["initial_weights"] = started_from
+    store = StateStore(spec.paths.state(spec.dataset, spec.variant, spec.seed), identity(spec, variant, record))
+    if not spec.resume:
+        store.restart()
+    data = StoredData(spec, variant, dataset, method, on_gpu=device.type != "cpu")
+    trainer = Trainer(
+        method=method,
+        recipe=spec.recipe,
+        seed=spec.seed,
+        device=device,
+        data=data,
+        validator=lambda: Validator(dataset),
+        store=store,
+        log_path=spec.paths.train_log(spec.dataset, spec.variant, spec.seed),
+        name=str(spec),
+        description=describe_weights(spec),
+        save_every=spec.save_every,
+    )
+    progress = trainer.run()
+    record.update(_outcome(spec, progress, data))
+    _write_outputs(spec, method, trainer, record)
+    store.clear()
+    return record
+
+
+def check_spec(spec: RunSpec, variant: Variant, dataset: DatasetCard) -> None:
+    """Find what would only fail after hours: wrong pairings, a metric that does not exist, no validation at all."""
+    where = f"{variant.method.path}: recipe of {variant.name} on {dataset.name}"
+    recipe = spec.recipe
+    if not variant.method.trainable:
+        raise AvsbenchError(f"{variant.name} needs no training", hint="take the stages describe and predict")
+    if dataset.name not in variant.datasets:
+        raise AvsbenchError(
+            f"{variant.name} is not defined for {dataset.name}", expected=f"one of {', '.join(variant.datasets)}"
+        )
+    missing = [key for key in ("epochs", "batch", "optimizer", "select") if key not in recipe]
+    if missing:
+        raise AvsbenchError(f"{where}: keys are missing", found=", ".join(missing), hint="add them to the card")
+    metrics = Validator(dataset).metrics
+    if recipe["select"] != LAST:
+        cards.known(recipe["select"], dict.fromkeys(metrics), f"{where}: select", "validation metric")
+    start = recipe.get("validate", {}).get("start", 0)
+    if recipe["select"] != LAST and start >= recipe["epochs"]:
+        raise AvsbenchError(
+            f"{where}: no epoch would be validated",
+            found=f"validate.start {start}, epochs {recipe['epochs']}",
+            expected="validate.start below epochs (both count from 0)",
+        )
+    if not str(spec.seed).isdigit():
+        raise AvsbenchError(f"{where}: a training needs a number as seed", found=spec.seed)
+
+
+def load_initial(method: Method, spec: RunSpec, variant: Variant) -> dict | None:
+    """Pretrained encoders, or the weights of another run (`init: run:<data set>`); says what the latter were."""
+    source = variant.init.removeprefix("run:") if variant.init.startswith("run:") else None
+    from_run = source is not None and source != spec.dataset
+    only_frozen = from_run or variant.init == "scratch"
+    registry.load_encoders(method, variant, spec.scale, spec.paths, external_only=only_frozen)
+    if not from_run:
+        return None
+    file = spec.paths.run_weights(source, spec.variant, spec.seed)
+    registry.load_own(method, registry.read_weights(file)[0], f"{file} (init: {variant.init})")
+    return {"dataset": source, "seed": spec.seed, "sha256": provenance.file_digest(file)}
+
+
+def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
+    """Digest of everything the trained weights depend on: a resume state of another identity is not continued."""
+    parts = {key: record[key] for key in ("seed", "code", "recipe", "image_size", "init", "options", "data")}
+    parts |= {"encoders": record["encoders"], "initial_weights": record["initial_weights"]}
+    parts |= {"run": str(spec), "torch": torch.__version__, "device": record["device"]["type"]}
+    # The index lists clips; sizes and dates of the shards tell whether their content was made anew.
+    files = []
+    for split in ("train", "val"):
+        count = cards.dataset(spec.dataset).shards[spec.scale][split]
+        for shard in range(count):
+            files.append(spec.paths.shard(spec.dataset, split, shard, count))
+            files += [spec.paths.audio(spec.dataset, end, split, shard, count) for end in variant.method.front_ends]
+    parts["files"] = [
+        (Path(file).name, os.path.getsize(file), os.stat(file).st_mtime_ns) for file in files if os.path.exists(file)
+    ]
+    return provenance.digest_of(parts)
+
+
+def describe_weights(spec: RunSpec) -> dict:
+    """The header of a weights file: what is needed to build the network again."""
+    return {
+        "variant": spec.variant,
+        "dataset": spec.dataset,
+        "scale": spec.scale,
+        "image_size": spec.image_size,
+        "seed": spec.seed,
+        "code": spec.code,
+        "recipe": spec.recipe,
+    }
+
+
+def _outcome(spec: RunSpec, progress: Progress, data: StoredData) -> dict:
+    """What training adds to the record."""
+    steps = spec.recipe["epochs"] * data.steps_per_epoch
+    seconds = progress.seconds
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "selection": {"split": "val", "metric": spec.recipe["select"]},
+        "best_epoch": progress.best["epoch"] + 1 if progress.best else None,
+        "validation": progress.best["scores"] if progress.best else None,
+        "history": progress.history,
+        "effective_batch": data.batch,
+        "clips": {"train": len(data.training), "val": len(data.held_out)},
+        "steps": steps,
+        "seconds": {**{k: round(v, 2) for k, v in seconds.items()}, "per_step": round(seconds["train"] / steps, 5)},
+        "peak_memory_mb": progress.memory,
+        "resumes": progress.resumes,
+    }
+
+
+def _write_outputs(spec: RunSpec, method: Method, trainer: Trainer, record: dict) -> None:
+    run = (spec.dataset, spec.variant, spec.seed)
+    weights, curves = spec.paths.run_weights(*run), spec.paths.curves(*run)
+    copy_file(trainer.best_state_file(), weights)
+    check_weights(weights, trainer.keys)
+    draw_curves(
+        spec.paths.train_log(*run),
+        curves,
+        title=str(spec),
+        select=spec.recipe["select"],
+        best_epoch=record["best_epoch"],
+    )
+    _check_picture(curves)
+    record["weights"] = {"sha256": provenance.file_digest(weights), "mb": round(os.path.getsize(weights) / 1e6, 3)}
+    provenance.write_run(spec.paths.run_json(*run), record)
+    log.info("%s: epoch %d kept, %s", spec, record["best_epoch"], json.dumps(record["validation"]))
+
+
+def check_weights(path: str, keys: set[str]) -> None:
+    """Open a weights file again: every tensor is there and finite."""
+    state, _ = registry.read_weights(path)
+    if set(state) != keys:
+        raise AvsbenchError(f"{path}: written incompletely", found=f"{len(state)} tensors", expected=f"{len(keys)}")
+    broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise AvsbenchError(
+            f"{path}: weights that are not finite",
+            found=", ".join(broken[:5]),
+            hint="lower the learning rate; the training log shows when it went wrong",
+        )
+
+
+def _check_picture(path: str) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.load()

@@ -1,0 +1,405 @@
+"""Card -> network: method folders loaded by file path, weights put in strictly, and `load`, the Python face.
+
+A method folder is imported as a package of its own, so `model.py` may write `from .loss import …` for its sibling
+files; nothing has to be installed or on the import path.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+import sys
+import traceback
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from avsbench import cards
+from avsbench.cards import DatasetCard, MethodCard, Variant
+from avsbench.contract import Batch, Method
+from avsbench.errors import AvsbenchError
+from avsbench.paths import Paths
+
+SIGNATURE = "build(*, dataset: DatasetCard, scale: str, image_size: int, **options) -> Method"
+SHOWN = 5
+"""Keys named in an error before it only counts."""
+
+
+# building
+
+
+def build(variant: str | Variant, dataset: str | DatasetCard, scale: str, image_size: int) -> Method:
+    """A network with random weights, as the method's `model.py` builds it.
+
+    Raises:
+        AvsbenchError: the folder has no usable `build`, or what it returns breaks the contract; says where to mend it.
+    """
+    variant = cards.variant(variant) if isinstance(variant, str) else variant
+    dataset = cards.dataset(dataset) if isinstance(dataset, str) else dataset
+    card = variant.method
+    file = card.path.parent / "model.py"
+    function = getattr(method_module(card), "build", None)
+    if not callable(function):
+        raise AvsbenchError(f"{file}: no function `build`", expected=SIGNATURE, hint="add it to the end of the file")
+    arguments = {"dataset": dataset, "scale": scale, "image_size": image_size, **variant.options}
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        raise AvsbenchError(
+            f"{file}: build does not take what the card gives it",
+            found=f"{error}; the card's options of {variant.name}: {variant.options}",
+            expected=SIGNATURE,
+            hint=f"change the parameters of build, or variants.{variant.name}.options in {card.path}",
+        ) from None
+    method = function(**arguments)
+    _check_method(method, file, card, dataset)
+    return method
+
+
+def method_module(card: MethodCard) -> types.ModuleType:
+    """The module `model.py` of a method folder, imported once under a name that no other folder has."""
+    folder = card.path.resolve().parent
+    package = f"avsbench_method_{card.name}_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    name = f"{package}.model"
+    if name in sys.modules:
+        return sys.modules[name]
+    file = folder / "model.py"
+    if not file.is_file():
+        raise AvsbenchError(f"{folder}: a method needs model.py", expected=SIGNATURE, hint="see models/_template")
+    parent = types.ModuleType(package)
+    parent.__path__ = [str(folder)]
+    sys.modules[package] = parent
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except AvsbenchError:
+        raise
+    except Exception as error:
+        for loaded in [key for key in sys.modules if key == package or key.startswith(f"{package}.")]:
+            del sys.modules[loaded]
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(folder))]
+        line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else "?")
+        where = frames[-1].filename if frames else getattr(error, "filename", None) or file
+        raise AvsbenchError(f"{where}:{line}: cannot be imported", found=f"{type(error).__name__}: {error}") from error
+
+
+def _check_method(method: object, file: Path, card: MethodCard, dataset: DatasetCard) -> None:
+    if not isinstance(method, Method):
+        raise AvsbenchError(
+            f"{file}: build returned something else than a method",
+            found=type(method).__name__,
+            expected="an instance of a subclass of avsbench.contract.Method",
+        )
+    needed = ["forward", "scores", *(["loss"] if card.trainable else [])]
+    absent = [name for name in needed if getattr(type(method), name) is getattr(Method, name)]
+    if absent:
+        raise AvsbenchError(
+            f"{file}: {type(method).__name__} lacks {' and '.join(absent)}",
+            expected=f"definitions of {', '.join(needed)}",
+            hint="avsbench/contract.py says what each takes and returns",
+        )
+    channels = (1, 2) if dataset.task == "binary" else (dataset.num_classes,)
+    if method.channels not in channels:
+        raise AvsbenchError(
+            f"{file}: {type(method).__name__}.channels does not fit {dataset.name}",
+            found=method.channels,
+            expected=f"{' or '.join(map(str, channels))} ({dataset.task} task)",
+            hint="set self.channels = dataset.num_classes in build",
+        )
+
+
+# weights
+
+
+def load_encoders(method: Method, variant: Variant, scale: str, paths: Paths, external_only: bool = False) -> None:
+    """Put pretrained weights into the encoders that the variant's card names.
+
+    Args:
+        external_only: load frozen encoders alone; the trained ones come with a run's weights.
+    """
+    if not variant.encoders:
+        return
+    from avsbench.nn.weights import load_encoder
+
+    roles = method.encoders()
+    unknown = sorted(set(variant.encoders) - set(roles))
+    if unknown:
+        raise AvsbenchError(
+            f"{variant.method.path}: variants.{variant.name}.encoders names a role that the network does not have",
+            found=", ".join(unknown),
+            expected=f"one of {', '.join(roles) or 'none: encoders() returns nothing'}",
+            hint=f"encoders() in {variant.method.path.parent / 'model.py'} maps roles to modules",
+        )
+    for role, name in variant.encoders.items():
+        frozen = not any(p.requires_grad for p in roles[role].parameters())
+        if frozen or not external_only:
+            load_encoder(roles[role], cards.encoder(name), scale, paths)
+
+
+def load_own(method: Method, state: dict[str, Tensor], where: object, keys: set[str] | None = None) -> None:
+    """Load everything but external encoders, strictly.
+
+    Args:
+        state: tensors by our names.
+        where: file that errors name.
+        keys: the keys to fill; by default those of `own_state`.
+    """
+    full = method.state_dict()
+    expected = {key: full[key] for key in keys} if keys is not None else method.own_state()
+    faults = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(expected[key].shape)}"
+            for key in expected
+            if key in state and state[key].shape != expected[key].shape
+        ],
+    }
+    found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in faults.items() if names]
+    if found:
+        raise AvsbenchError(
+            f"{where}: the weights do not fit {type(method).__name__}",
+            found="\n            ".join(found),
+            expected=f"{len(expected)} tensors",
+            hint="check variant, data set and scale; weights of an older network have to be trained again",
+        )
+    method.load_state_dict(state, strict=False)
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" … and {more} more" if more > 0 else "")
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """(state, description) of a run's `weights.safetensors`; the description is {} for files of another origin."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise AvsbenchError(f"{path}: no such weights", hint="train the run first, or give another path")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            return state, json.loads((file.metadata() or {}).get("run", "{}"))
+    except (SafetensorError, OSError) as error:
+        raise AvsbenchError(
+            f"{path}: cannot be read", found=error, expected="a safetensors file", hint="remove it and train again"
+        ) from None
+
+
+def load_official(method: Method, variant: Variant, dataset: DatasetCard, paths: Paths) -> str:
+    """Read the authors' checkpoint of a run, convert its names and load it strictly; returns the file.
+
+    Raises:
+        AvsbenchError: the card names no checkpoint, the file is missing, or its tensors do not fit; says which.
+    """
+    from avsbench.nn.containers import read_container
+
+    file = official_file(variant, dataset, paths)
+    official = variant.method.official
+    if not Path(file).is_file():
+        place = official.get("url") or official.get("note")
+        raise AvsbenchError(
+            f"{file}: the authors' checkpoint of {variant.name} on {dataset.name} is missing",
+            expected=f"{Path(file).name}" + (f", sha256 {official['sha256']}" if official.get("sha256") else ""),
+            hint=(f"get it from {place} and " if official.get("url") else f"{place}; " if place else "")
+            + f"put it at {file}",
+        )
+    state = method.convert_official(read_container(file))
+    load_own(method, state, file)
+    return file
+
+
+def official_file(variant: Variant, dataset: DatasetCard, paths: Paths) -> str:
+    """Where the authors' checkpoint of a run is expected."""
+    official = variant.method.official
+    if official is None:
+        raise AvsbenchError(
+            f"{variant.method.path}: the card names no official checkpoint",
+            expected="official: {file: …}",
+            hint="seed `official` exists for methods whose authors published weights",
+        )
+    return paths.weights("official/" + official["file"].format(variant=variant.name, dataset=dataset.name))
+
+
+def load_method(
+    variant: str | Variant,
+    dataset: str | DatasetCard,
+    *,
+    scale: str,
+    image_size: int,
+    paths: Paths,
+    weights: str | Path | None = None,
+) -> Method:
+    """A network ready to predict (eval mode, CPU): frozen encoders from their files, the rest from `weights`.
+
+    Args:
+        weights: a run's safetensors file; None for a method without training.
+    """
+    variant = cards.variant(variant) if isinstance(variant, str) else variant
+    if weights is None and variant.method.trainable:
+        raise AvsbenchError(f"{variant.name} predicts with trained weights", hint="train it, or name a weights file")
+    method = build(variant, dataset, scale, image_size)
+    load_encoders(method, variant, scale, paths, external_only=weights is not None)
+    if weights is not None:
+        load_own(method, read_weights(weights)[0], weights)
+    return method.eval()
+
+
+# the Python face
+
+
+def load(
+    variant: str,
+    dataset: str = "s4",
+    weights: str | Path | None = None,
+    *,
+    scale: str | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    results_root: str | Path | None = None,
+    weights_root: str | Path | None = None,
+) -> "Predictor":
+    """A model with `predict(frames, wav)`.
+
+    Args:
+        variant: as `avsbench list` prints it.
+        dataset: decides classes and preprocessing: s4, ms3, avss, …
+        weights: a run's weights.safetensors; "official" for the authors' checkpoint; None for the run that the suite
+            trained with `seed` (of scale full if there is one, else mini).
+        scale, image_size: by default what the weights were trained with.
+        results_root, weights_root: by default the folders of the project, whatever the working directory.
+    """
+    from avsbench.devices import pick_device
+
+    chosen, card = cards.variant(variant), cards.dataset(dataset)
+    roots = {
+        "results_root": str(results_root or cards.PROJECT / "results"),
+        "weights_root": str(weights_root or cards.PROJECT / "weights"),
+    }
+    official = weights == "official"
+    if weights is None and chosen.method.trainable:
+        weights = _trained(chosen, card, seed, roots, [scale] if scale else ["full", "mini"])
+    described = {} if weights is None or official else read_weights(weights)[1]
+    scale = scale or described.get("scale", "full")
+    image_size = image_size or described.get("image_size") or scale_image_size(scale)
+    paths = Paths(scale, **roots)
+    if official:
+        method = build(chosen, card, scale, image_size)
+        load_encoders(method, chosen, scale, paths, external_only=True)
+        load_official(method, chosen, card, paths)
+        method.eval()
+    else:
+        method = load_method(chosen, card, scale=scale, image_size=image_size, paths=paths, weights=weights)
+    return Predictor(method, chosen, card, image_size, pick_device(device))
+
+
+def _trained(variant: Variant, dataset: DatasetCard, seed: int, roots: dict, scales: list[str]) -> str:
+    files = [Paths(scale, **roots).run_weights(dataset.name, variant.name, seed) for scale in scales]
+    for file in files:
+        if Path(file).is_file():
+            return file
+    raise AvsbenchError(
+        f"no trained weights of {variant.name} on {dataset.name}, seed {seed}",
+        expected=" or ".join(files),
+        hint="run the workflow first, or give weights= a path or 'official'",
+    )
+
+
+def scale_image_size(scale: str) -> int:
+    """Side of the stored frames at a scale, in pixels, unless a configuration says otherwise."""
+    return yaml.safe_load((cards.PROJECT / "config" / "scales" / f"{scale}.yaml").read_text())["image_size"]
+
+
+class Predictor:
+    """A loaded method for one's own clips.
+
+    Attributes:
+        method: the network, in eval mode.
+        classes: names by class id; empty for a binary task.
+    """
+
+    def __init__(self, method: Method, variant: Variant, dataset: DatasetCard, image_size: int, device: torch.device):
+        if variant.method.features:
+            raise AvsbenchError(
+                f"{variant.name} needs features that are derived beforehand",
+                found=", ".join(variant.method.features),
+                hint="take the command line: its stages derive them",
+            )
+        self.method, self.variant, self.dataset = method.to(device), variant, dataset
+        self.image_size, self.device = image_size, device
+        self.classes = list(dataset.classes)
+
+    @torch.inference_mode()
+    def predict(self, frames: np.ndarray | Tensor, wav: tuple[np.ndarray, int] | str | Path) -> dict[str, np.ndarray]:
+        """Masks of what sounds in each frame.
+
+        Args:
+            frames: uint8 [T,H,W,3] or [T,3,H,W], RGB, one frame a second; T may exceed the data set's clip length,
+                then the video is cut into clips of that length.
+            wav: (samples [N] or [N,channels] as int16 or float in -1..1, samples a second), or a file.
+
+        Returns:
+            `masks`: bool [T,H,W] (binary task) or class ids int64 [T,H,W]; `scores`: logits float32 [T,K,H,W]; both at
+            the size of the frames.
+        """
+        from avsbench.media.images import resize_image
+
+        frames = _frames(frames)
+        size = frames.shape[1:3]
+        small = np.stack([resize_image(f, self.image_size, self.dataset.resize["test"]) for f in frames])
+        sound = _sound(wav)
+        masks, scores = [], []
+        for start in range(0, len(frames), self.dataset.frames):
+            part = torch.from_numpy(small[start : start + self.dataset.frames]).permute(0, 3, 1, 2)
+            output = self.method(self._batch(part, sound, start).to(self.device))
+            logits = self.method.scores(output, size)
+            scores.append(logits[0].float().cpu().numpy())
+            masks.append(self.method.masks(logits)[0].cpu().numpy())
+        return {"masks": np.concatenate(masks), "scores": np.concatenate(scores)}
+
+    def _batch(self, frames: Tensor, sound, start: int) -> Batch:
+        """One clip of T frames, with the seconds of sound that belong to it."""
+        from dataclasses import replace
+
+        from avsbench.media.front_ends import FRONT_ENDS
+
+        seconds = slice(start * sound.rate, (start + len(frames)) * sound.rate)
+        part = replace(sound, samples=sound.samples[seconds])
+        audio = {
+            name: torch.from_numpy(FRONT_ENDS[name].compute([part], len(frames), self.dataset.mel_fill))[None]
+            for name in self.variant.method.front_ends
+        }
+        real = torch.ones(1, len(frames), dtype=torch.bool)
+        return Batch(frames=frames[None].contiguous(), real=real, clip_ids=["clip"], audio=audio)
+
+
+def _frames(frames: np.ndarray | Tensor) -> np.ndarray:
+    """uint8 [T,H,W,3] from either layout."""
+    frames = np.asarray(frames)
+    if frames.ndim == 4 and frames.shape[-1] != 3 and frames.shape[1] == 3:
+        frames = frames.transpose(0, 2, 3, 1)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
+        raise AvsbenchError(
+            "predict: frames of another kind",
+            found=f"{frames.dtype} {list(frames.shape)}",
+            expected="uint8 [T,H,W,3] or [T,3,H,W], RGB, T at least 1",
+        )
+    return np.ascontiguousarray(frames)
+
+
+def _sound(wav):
+    """A `Sound` from a file or from (samples, rate)."""
+    from avsbench.media.sound import Sound, read_wav
+
+    if isinstance(wav, (str, Path)):
+        return read_wav(wav)
+    samples, rate = wav
+    samples = np.asarray(samples)
+    samples = samples.astype(np.float32) if samples.dtype.kind == "f" else samples
+    return Sound(samples=samples[:, None] if samples.ndim == 1 else samples, rate=int(rate))

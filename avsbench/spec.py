@@ -1,0 +1,41 @@
+"""What one run is asked to be; every stage of a run (train, official, predict) takes this."""
+
+from dataclasses import dataclass
+
+from avsbench.paths import Paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Data set × variant × seed, with everything resolved.
+
+    Attributes:
+        scale: mini or full.
+        dataset: name of a data-set card.
+        variant: name of a variant.
+        seed: a number, or `official` or `none`, as text.
+        recipe: the resolved recipe (card, data set, variant, configuration).
+        image_size: side of the stored frames in pixels.
+        paths: where data, weights and results lie.
+        threads: CPU threads of this process.
+        device: auto, cpu or cuda.
+        code: digest of the source that the result depends on.
+        resume: continue from an earlier state of the same run, if there is one.
+        save_every: seconds between two resume states inside an epoch.
+    """
+
+    scale: str
+    dataset: str
+    variant: str
+    seed: str
+    recipe: dict
+    image_size: int
+    paths: Paths
+    threads: int = 1
+    device: str = "auto"
+    code: str = ""
+    resume: bool = True
+    save_every: float = 300.0
+
+    def __str__(self) -> str:
+        return f"{self.variant} on {self.dataset}, seed {self.seed}"
