@@ -1,0 +1,1 @@
+"""From finished runs to tables: collect, set beside published numbers, render."""

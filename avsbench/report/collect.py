@@ -1,0 +1,252 @@
+"""Finished runs and the reasons for those that are not: everything that tables are made of.
+
+A run is complete when its run.json and its scores both exist and are valid.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from avsbench import cards
+from avsbench.errors import AvsbenchError
+from avsbench.evaluation.score import read_scores
+from avsbench.metrics import metric
+from avsbench.paths import Paths
+from avsbench.plan import UNTRAINED, Run, Skip
+from avsbench.provenance import read_run
+from avsbench.report.columns import GRID
+from avsbench.report.failures import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A complete run.
+
+    Attributes:
+        run: data set, variant and seed.
+        scale: mini or full.
+        method: name of the method's card.
+        init: what training started from, with the encoders; stand-ins are called so.
+        selection: the split that chose the epoch; "authors" for their checkpoint, "-" where nothing was trained.
+        image_size: side of the stored frames in pixels.
+        grids: grid -> score row (grid, hard, size, clips, frames, values).
+        clips_expected: clips of the test split according to the card of the data set.
+        parameters, trainable: numbers of parameters, frozen encoders included.
+        train_seconds: training and validation; None where nothing was trained.
+        frames_per_second: of predicting; None where it was not stored.
+        memory_mb: peak in 10^6 bytes, of the GPU where one was used, else of the process.
+        code: digest of the source that made the run.
+        device: name of the device.
+        finished: when, as run.json says.
+        link: run.json, relative to the folder of the leaderboard.
+    """
+
+    run: Run
+    scale: str
+    method: str
+    init: str
+    selection: str
+    image_size: int | None
+    grids: dict[str, dict]
+    clips_expected: int
+    parameters: int
+    trainable: int
+    train_seconds: float | None
+    frames_per_second: float | None
+    memory_mb: float | None
+    code: str
+    device: str
+    finished: str
+    link: str
+
+    def value(self, name: str, grid: str = GRID) -> float | None:
+        """A score as stored; None where it is undefined or was not computed."""
+        return self.grids[grid]["values"].get(name) if grid in self.grids else None
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A run without a score, and why; `status` is failed, skipped or not run."""
+
+    run: Run
+    status: str
+    reason: str
+    log: str | None = None
+
+
+def collect(
+    runs: Iterable[Run],
+    skips: Iterable[Skip],
+    paths: Paths,
+    *,
+    partial: bool = False,
+    failures: Mapping[Run, Failure] | None = None,
+) -> tuple[list[RunResult], list[Absent]]:
+    """Read every planned run.
+
+    Args:
+        partial: the workflow stopped halfway: a damaged file makes its run a failed one (otherwise it is an error), and
+            scores that are older than their run's record belong to weights that are gone.
+        failures: why runs have no score, where that is known.
+
+    Raises:
+        AvsbenchError: a file exists but cannot be read; names the file.
+    """
+    failures = failures or {}
+    results, absent = [], []
+    for run in runs:
+        names = (run.dataset, run.variant, run.seed)
+        missing = [file for file in (paths.run_json(*names), paths.scores(*names)) if not os.path.isfile(file)]
+        if missing:
+            why = failures.get(run) or Failure("not run", f"{missing[0]} does not exist")
+            absent.append(Absent(run, why.status, why.reason, why.log))
+            continue
+        try:
+            result = read_result(run, paths)
+        except AvsbenchError as error:
+            if not partial:
+                raise
+            found = f" ({error.found})" if error.found is not None else ""
+            absent.append(Absent(run, "failed", error.what + found))
+            continue
+        if partial and os.stat(paths.scores(*names)).st_mtime_ns < os.stat(paths.run_json(*names)).st_mtime_ns:
+            absent.append(Absent(run, "not run", "its scores are older than its weights"))
+        else:
+            results.append(result)
+    return results, absent + [Absent(skip.run, "skipped", skip.reason) for skip in skips]
+
+
+def read_result(run: Run, paths: Paths) -> RunResult:
+    """One complete run. Raises AvsbenchError for a file that is damaged or belongs to another run."""
+    names = (run.dataset, run.variant, run.seed)
+    file = paths.run_json(*names)
+    record = read_run(file)
+    expected = {"dataset": run.dataset, "variant": run.variant, "seed": run.seed, "scale": paths.scale}
+    found = {key: str(record[key]) for key in expected}
+    if found != expected:
+        raise AvsbenchError(f"{file}: describes another run", found=found, expected=expected, hint="run it again")
+    method = cards.variant(run.variant).method
+    grids = _grids(paths.scores(*names), method.grids)
+    try:
+        return RunResult(
+            run=run,
+            scale=paths.scale,
+            method=method.name,
+            init=_init(record),
+            selection=_selection(record),
+            image_size=record.get("image_size"),
+            grids=grids,
+            clips_expected=cards.dataset(run.dataset).splits[paths.scale]["test"],
+            parameters=int(record["parameters"]["total"]),
+            trainable=int(record["parameters"]["trainable"]),
+            train_seconds=_train_seconds(record),
+            frames_per_second=grids[GRID].get("frames_per_second"),
+            memory_mb=_memory(record),
+            code=record["code"],
+            device=record.get("device", {}).get("name") or "-",
+            finished=record.get("finished") or "-",
+            link=Path(os.path.relpath(file, Path(paths.leaderboard()).parent)).as_posix(),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _another_form(file, error) from None
+
+
+def _grids(file: str, names: list[str]) -> dict[str, dict]:
+    """Grid -> score row, each with all that tables read."""
+    try:
+        grids = {grid: read_scores(file, grid) for grid in names}
+        for row in grids.values():
+            for name in row["values"]:
+                metric(name)
+            for key in ("hard", "size", "clips", "frames"):
+                row[key]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _another_form(file, error) from None
+    return grids
+
+
+def _another_form(file: str, error: Exception) -> AvsbenchError:
+    return AvsbenchError(
+        f"{file}: of another form than this version writes", found=repr(error), hint="remove it and run again"
+    )
+
+
+def _init(record: dict) -> str:
+    """What training started from. At mini no published weights exist, so encoders start from small stand-ins."""
+    init = record.get("init") or "-"
+    names = ", ".join(encoder["name"] for encoder in record.get("encoders", {}).values())
+    if not names:
+        return init
+    if record["scale"] != "mini":
+        return f"{init} ({names})"
+    stand_ins = f"stand-ins for {names}"
+    return stand_ins if init in ("imagenet", "scratch") else f"{init} ({stand_ins})"
+
+
+def _selection(record: dict) -> str:
+    if str(record["seed"]) == UNTRAINED:
+        return "-"
+    return record["selection"]["split"] if "selection" in record else "authors"
+
+
+def _train_seconds(record: dict) -> float | None:
+    seconds = record.get("seconds")
+    return seconds["train"] + seconds["validation"] if seconds else None
+
+
+def _memory(record: dict) -> float | None:
+    peak = record.get("peak_memory_mb") or {}
+    return peak.get("cuda", peak.get("rss"))
+
+
+def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """One row per run, grid and metric, with its protocol and where it comes from."""
+    rows = [
+        {
+            "dataset": result.run.dataset,
+            "scale": result.scale,
+            "variant": result.run.variant,
+            "method": result.method,
+            "seed": result.run.seed,
+            "init": result.init,
+            "selection": result.selection,
+            "grid": grid,
+            "hard": bool(scores["hard"]),
+            "protocol": metric(name).protocol,
+            "metric": name,
+            "value": value,
+            "unit": metric(name).unit,
+            "direction": metric(name).direction,
+            "clips": scores["clips"],
+            "clips_expected": result.clips_expected,
+            "frames": scores["frames"],
+            "image_size": result.image_size,
+            "parameters": result.parameters,
+            "trainable": result.trainable,
+            "train_seconds": result.train_seconds,
+            "frames_per_second": result.frames_per_second,
+            "memory_mb": result.memory_mb,
+            "code": result.code,
+            "device": result.device,
+            "finished": result.finished,
+            "run_json": result.link,
+        }
+        for result in results
+        for grid, scores in result.grids.items()
+        for name, value in scores["values"].items()
+    ]
+    return pd.DataFrame(rows, columns=list(TYPES)).astype(TYPES)
+
+
+TYPES = {
+    "dataset": "string", "scale": "string", "variant": "string", "method": "string", "seed": "string",
+    "init": "string", "selection": "string", "grid": "string", "hard": "bool", "protocol": "string",
+    "metric": "string", "value": "float64", "unit": "string", "direction": "string", "clips": "int64",
+    "clips_expected": "int64", "frames": "int64", "image_size": "Int64", "parameters": "int64", "trainable": "int64",
+    "train_seconds": "float64", "frames_per_second": "float64", "memory_mb": "float64", "code": "string",
+    "device": "string", "finished": "string", "run_json": "string",
+}  # fmt: skip
+"""Columns of the long table; an empty one has them too."""

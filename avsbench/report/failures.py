@@ -1,0 +1,101 @@
+"""Why a run has no score: found in the logs that a stopped workflow left behind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsbench import cards
+from avsbench.plan import SPLITS, UNTRAINED, Plan, Run
+
+TAIL = 65536
+"""Bytes at the end of a log that are searched."""
+
+LONGEST = 240
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run has no score.
+
+    Attributes:
+        status: "failed" where a stage left a log but not its output, "not run" where none was started.
+        reason: one sentence.
+        log: the log that says more, if there is one.
+    """
+
+    status: str
+    reason: str
+    log: str | None = None
+
+
+def find_failures(plan: Plan) -> dict[Run, Failure]:
+    """The first stage, in the order of the data, whose outputs are missing, for each planned run that has one."""
+    failures = {}
+    for run in plan.runs:
+        for stage, outputs, log in _stages(plan, run):
+            missing = [file for file in outputs if not Path(file).is_file()]
+            if missing:
+                failures[run] = explain(stage, missing[0], log)
+                break
+    return failures
+
+
+def explain(stage: str, missing: str, log: str) -> Failure:
+    """What a missing output and the log of its stage say together."""
+    if not Path(log).is_file():
+        return Failure("not run", f"{stage}: {missing} does not exist")
+    quote = last_message(log)
+    return Failure("failed", f"{stage}: {quote}" if quote else f"{stage}: stopped without a message", log)
+
+
+def last_message(log: str | Path) -> str:
+    """The last line of a log that begins at the margin.
+
+    Details of an error and lines of a traceback are indented, so this is the sentence that says what went wrong.
+    """
+    with open(log, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - TAIL))
+        lines = file.read().decode(errors="replace").splitlines()
+    messages = [line.strip() for line in lines if line.strip() and not line[0].isspace()]
+    if not messages:
+        return ""
+    return messages[-1] if len(messages[-1]) <= LONGEST else messages[-1][: LONGEST - 1] + "…"
+
+
+def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
+    """(stage, its outputs, its log) of everything a run stands on, in the order of the data."""
+    paths, variant = plan.paths, cards.variant(run.variant)
+    names = (run.dataset, run.variant, run.seed)
+    yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant.method.front_ends)
+    for encoder in variant.encoders.values():
+        file = plan.encoder_file(encoder)
+        log = paths.log("pretrain", encoder) if plan.scale == "mini" else paths.log("weights", Path(file).name)
+        yield "pretrained encoder", [file], log
+    if run.seed.isdigit():
+        for file in plan.initial_run(run.dataset, run.variant):
+            log = paths.log("train", variant.init.removeprefix("run:"), run.variant, run.seed)
+            yield f"start from {variant.init}", [file.format(seed=run.seed)], log
+    stage = {UNTRAINED: "describe", "official": "official"}.get(run.seed, "train")
+    yield stage, [*plan.weights(*names), paths.run_json(*names)], paths.log("train", *names)
+    condition = "positive"
+    file = f"{run.seed}.{condition}"
+    yield "predict", [paths.predictions(*names, condition)], paths.log("predict", run.dataset, run.variant, file)
+    yield "score", [paths.scores(*names, condition)], paths.log("score", run.dataset, run.variant, file)
+
+
+def _data_stages(
+    plan: Plan, dataset: str, splits: tuple[str, ...], front_ends: list[str]
+) -> Iterator[tuple[str, list[str], str]]:
+    paths = plan.paths
+    yield "acquire", [paths.acquired(dataset)], paths.log("acquire", dataset)
+    yield "manifests", plan.manifests(dataset), paths.log("manifests", dataset)
+    for split in splits:
+        count = plan.shard_count(dataset, split)
+        names = [paths.shard_name(split, shard, count) for shard in range(count)]
+        for file, name in zip(plan.shards(dataset, split), names, strict=True):
+            yield "extract", [file], paths.log("extract", dataset, name)
+        yield "index", [paths.index(dataset, split)], paths.log("index", dataset, split)
+        for front_end in front_ends:
+            for shard, name in enumerate(names):
+                file = paths.audio(dataset, front_end, split, shard, count)
+                yield "audio", [file], paths.log("audio", front_end, dataset, name)

@@ -1,0 +1,144 @@
+"""The leaderboard: a section per data set as Markdown, and the same numbers as a long Parquet table."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from avsbench import cards
+from avsbench.cards import DatasetCard
+from avsbench.paths import Paths, atomic
+from avsbench.plan import Run, Skip
+from avsbench.report import published, tables
+from avsbench.report.collect import Absent, RunResult, collect, long_table
+from avsbench.report.columns import GRID
+from avsbench.report.failures import Failure
+from avsbench.report.published_tables import measured_beside_published, published_tables
+
+log = logging.getLogger(__name__)
+
+TEMPLATE = "leaderboard.md.jinja"
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything that a page shows, before it becomes Markdown (or another format).
+
+    Attributes:
+        scale: mini or full.
+        planned, complete: numbers of runs.
+        problems: words for what is missing, e.g. "1 failed, 2 not run"; "" when nothing is.
+        first_failure: run and reason of the first failed run, or "".
+        partial: the workflow stopped with an error.
+        sections: one per data set.
+        other_sets: data sets with published numbers that have no card here, with their count.
+    """
+
+    scale: str
+    planned: int
+    complete: int
+    problems: str
+    first_failure: str
+    partial: bool
+    sections: list[tables.Section]
+    other_sets: dict[str, int]
+
+
+def write_leaderboard(
+    *,
+    runs: Iterable[Run],
+    paths: Paths,
+    skips: Iterable[Skip] = (),
+    partial: bool = False,
+    failures: Mapping[Run, Failure] | None = None,
+) -> str:
+    """Write leaderboard.md and leaderboard.parquet from complete runs; returns the Markdown file.
+
+    Args:
+        runs: what the configuration asks for, in its order.
+        skips: what the cards rule out.
+        partial: write leaderboard.partial.md alone and leave the other two files as they are.
+        failures: why runs have no score, where that is known.
+
+    Raises:
+        AvsbenchError: a file of a run exists but is damaged (in a partial leaderboard such a run counts as failed).
+    """
+    runs = list(runs)
+    results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
+    text = render_markdown(build_board(runs, results, absent, scale=paths.scale, partial=partial))
+    target = paths.leaderboard("md", partial=partial)
+    if not partial:
+        with atomic(paths.leaderboard("parquet")) as temporary:
+            long_table(results).to_parquet(temporary, index=False)
+        # What a failed workflow left behind no longer holds.
+        Path(paths.leaderboard("md", partial=True)).unlink(missing_ok=True)
+    with atomic(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    log.info("%s: %d of %d runs", target, len(results), len(runs))
+    return target
+
+
+def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent], *, scale: str, partial: bool) -> Board:
+    """All sections, in the order in which the data sets are first named."""
+    names = dict.fromkeys([run.dataset for run in runs] + [a.run.dataset for a in absent])
+    sections = [
+        section(
+            cards.dataset(name),
+            [r for r in results if r.run.dataset == name],
+            [a for a in absent if a.run.dataset == name],
+            scale,
+        )
+        for name in names
+    ]
+    counts = {status: sum(a.status == status for a in absent) for status in ("failed", "not run", "skipped")}
+    failed = [f"{a.run}: {a.reason}" for a in absent if a.status == "failed"]
+    strangers = [row.dataset for row in published.load() if row.dataset.lower() not in cards.dataset_cards()]
+    return Board(
+        scale=scale,
+        planned=len(runs),
+        complete=len(results),
+        problems=", ".join(f"{count} {status}" for status, count in counts.items() if count),
+        first_failure=failed[0] if failed else "",
+        partial=partial,
+        sections=sections,
+        other_sets={name: strangers.count(name) for name in dict.fromkeys(strangers)},
+    )
+
+
+def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], scale: str) -> tables.Section:
+    """One data set: ranked table, other protocols, cost, records, what is missing, what others published."""
+    ranked = tables.entries(card, results, absent)
+    rows = [entry for _, entry in ranked]
+    parts = [tables.headline(card, ranked, absent, scale)]
+    if rows:
+        parts += [*tables.comparisons(card, rows), *tables.other_grids(card, rows)]
+        parts += [tables.cost(rows), tables.provenance(rows)]
+    parts += tables.without_score(absent)
+    parts += [*measured_beside_published(card, rows), *published_tables(card)]
+    mark = "" if scale == "full" else f" · {scale}"
+    return tables.Section(f"{card.title}{mark}", _about(card, results), parts)
+
+
+def _about(card: DatasetCard, results: list[RunResult]) -> list[str]:
+    """What must be known beside every number of a section."""
+    sizes = {tuple(r.grids[GRID]["size"]) for r in results if r.grids[GRID]["size"]}
+    sizes_text = ", ".join(f"{height} × {width}" for height, width in sorted(sizes)) or "each clip's own size"
+    lines = [f"Test split, scored on grid `{GRID}`" + (f" ({sizes_text} pixels)." if results else ".")]
+    if card.supervision:
+        lines.append(f"Supervision: {card.supervision}.")
+    return lines
+
+
+def render_markdown(board: Board) -> str:
+    """The page as Markdown; the same board gives the same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML
+    )
+    return environment.get_template(TEMPLATE).render(board=board)
