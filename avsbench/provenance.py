@@ -57,7 +57,10 @@ def describe_run(spec: RunSpec, method: "Method", device: "torch.device") -> dic
 def versions() -> dict[str, str]:
     """Python, platform and the packages that numbers depend on."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "avsbench": _version("avsbench")}
-    return {**found, **{name: _version(name) for name in PACKAGES}}
+    found |= {name: _version(name) for name in PACKAGES}
+    if "torch" in sys.modules:  # its own word says which CUDA it was built for
+        found["torch"] = str(sys.modules["torch"].__version__)
+    return found
 
 
 def _version(package: str) -> str:

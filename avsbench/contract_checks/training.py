@@ -85,7 +85,7 @@ def check_ignored(subject: Subject) -> None:
     bad = [name for name, term in terms.items() if not torch.isfinite(term)]
     if bad:
         subject.fail(
-            f"with all pixels ignored the loss {bad[0]!r} is {float(terms[bad[0]])}",
+            f"with all pixels ignored the loss {bad[0]!r} is {terms[bad[0]].item()}",
             f"divide by max(count, 1) instead of count in loss of {subject.file}",
         )
     total = sum(terms.values())

@@ -8,6 +8,7 @@ DataParallel left; `total_ops` and `total_params`, which a profiler left.
 import io
 import logging
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -59,16 +60,20 @@ def read_container(path: str | Path) -> dict[str, Tensor]:
 
 def _read(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the protocol of pickles that are tried here in vain
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         first = error
     # Settings objects beside the weights (argparse, yacs) and numpy arrays end here: read them as inert placeholders.
     log.info("%s: read with the restricted loader", path)
     try:
-        if zipfile.is_zipfile(path):
-            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_RestrictedPickle)
-        with open(path, "rb") as file:
-            return _Restricted(file).load()
+        if not zipfile.is_zipfile(path):
+            with open(path, "rb") as file:
+                content = _Restricted(file).load()
+            if not isinstance(content, int):  # torch's old format begins with a pickled number
+                return content
+        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_RestrictedPickle)
     except Exception as error:
         raise AvsbenchError(
             f"{path}: cannot be read as a checkpoint",
@@ -79,22 +84,15 @@ def _read(path: Path) -> object:
 
 
 class _Inert:
-    """Stands for every object that is no tensor: takes any construction and any state, and does nothing."""
+    """Stands for every object that is no tensor: takes any construction, state and items, and forgets them."""
 
     def __init__(self, *args, **kwargs):
-        pass
+        self.forgotten = True
 
-    def __setstate__(self, state):
-        pass
+    def _forget(self, *args):
+        return None
 
-    def __setitem__(self, key, value):
-        pass
-
-    def append(self, value):
-        pass
-
-    def extend(self, values):
-        pass
+    __setstate__ = __setitem__ = append = extend = _forget
 
 
 class _Restricted(pickle.Unpickler):

@@ -112,18 +112,16 @@ def test_log_lines_and_curves(tmp_path):
 
 
 def test_rng_states_survive_a_file(tmp_path):
+    def draw():
+        return random.random(), np.random.rand(3).tolist(), np.random.standard_normal(), torch.rand(3).tolist()
+
     seed_everything(3, "x")
-    random.random(), np.random.rand(), np.random.standard_normal()
+    draw()
     torch.save(rng_state(), tmp_path / "rng.pt")
-    expected = (random.random(), np.random.rand(3).tolist(), np.random.standard_normal(), torch.rand(3).tolist())
+    expected = draw()
     seed_everything(4)
     set_rng_state(torch.load(tmp_path / "rng.pt", weights_only=True))
-    assert (
-        random.random(),
-        np.random.rand(3).tolist(),
-        np.random.standard_normal(),
-        torch.rand(3).tolist(),
-    ) == expected
+    assert draw() == expected
 
 
 def test_seeds_of_neighbours_are_unrelated_and_stable():

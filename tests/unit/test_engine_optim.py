@@ -81,9 +81,8 @@ def test_clipping_bounds_the_update():
     for p in method.parameters():
         p.grad = torch.ones_like(p)
     norm = optimizers.step()
-    moved = math.sqrt(
-        sum(float((p.detach() - b).square().sum()) for p, b in zip(method.parameters(), before, strict=True))
-    )
+    squares = [(p.detach() - b).square().sum() for p, b in zip(method.parameters(), before, strict=True)]
+    moved = math.sqrt(float(sum(squares)))
     assert norm == pytest.approx(math.sqrt(sum(p.numel() for p in method.parameters())), rel=1e-5)
     assert moved == pytest.approx(0.1, rel=1e-4)
 

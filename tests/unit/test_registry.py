@@ -1,0 +1,166 @@
+"""Method folders by file path, strict weights, and the Python face."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from avsbench import cards, registry
+from avsbench.engine.checkpoint import save_weights
+from avsbench.errors import AvsbenchError
+from avsbench.paths import Paths
+from tests.unit.small_method import CARD, MODEL, write_method
+
+
+@pytest.fixture
+def variant(tmp_path):
+    return write_method(tmp_path / "models").variants["small-small"]
+
+
+def build(variant, dataset="ms3"):
+    return registry.build(variant, dataset, "mini", 32)
+
+
+def test_sibling_files_import_and_two_folders_of_one_name_stay_apart(tmp_path):
+    one = write_method(tmp_path / "one").variants["small-small"]
+    two = write_method(
+        tmp_path / "two", model=MODEL.replace("class Small", "class Other").replace("Small(ch", "Other(ch")
+    )
+    assert type(build(one)).__name__ == "Small"
+    assert type(build(two.variants["small-small"])).__name__ == "Other"
+    assert type(build(one, "avss")).__module__ == type(build(one)).__module__
+
+
+def broken(tmp_path, model, **options):
+    return write_method(tmp_path, model=model, **options).variants["small-small"]
+
+
+def test_no_model_file(tmp_path, variant):
+    (variant.method.path.parent / "model.py").unlink()
+    with pytest.raises(AvsbenchError, match=r"a method needs model\.py"):
+        build(variant)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.replace("def build", "def make"), r"model\.py: no function `build`"),
+        (lambda m: m.replace("return Small(", "return dict("), r"something else than a method[\s\S]*dict"),
+        (lambda m: m.replace("def loss", "def lost"), r"Small lacks loss"),
+        (
+            lambda m: m.replace("image_size, width", "image_size"),
+            r"build does not take what the card gives[\s\S]*width",
+        ),
+        (lambda m: m.replace("channels=dataset.num_classes", "channels=5"), r"channels does not fit ms3[\s\S]*5"),
+        (
+            lambda m: m.replace("import torch\n", "import torch\nimport no_such_package\n"),
+            r"model\.py:5: cannot be imported",
+        ),
+        (lambda m: m + "\ndef x(:\n", r"model\.py:\d+: cannot be imported[\s\S]*SyntaxError"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_said(tmp_path, change, message):
+    with pytest.raises(AvsbenchError, match=message):
+        build(broken(tmp_path, change(MODEL)))
+
+
+def test_a_fixed_file_loads_after_a_broken_one(tmp_path):
+    variant = broken(tmp_path, "import no_such_package\n")
+    with pytest.raises(AvsbenchError, match="cannot be imported"):
+        build(variant)
+    (variant.method.path.parent / "model.py").write_text(MODEL)
+    assert build(variant).channels == 1
+
+
+def test_weights_load_strictly_with_a_readable_list(variant):
+    method = build(variant)
+    state = method.own_state()
+    del state["see.0.bias"]
+    state["stranger"] = torch.zeros(1)
+    state["head.weight"] = torch.zeros(2, 16, 1, 1)
+    with pytest.raises(AvsbenchError) as caught:
+        registry.load_own(method, state, "some.safetensors")
+    text = str(caught.value)
+    for part in (
+        "some.safetensors",
+        "1 missing: see.0.bias",
+        "1 unexpected: stranger",
+        "head.weight [2, 16, 1, 1] instead of [1, 16, 1, 1]",
+    ):
+        assert part in text
+
+
+def test_missing_and_broken_weights(tmp_path):
+    with pytest.raises(AvsbenchError, match="no such weights"):
+        registry.read_weights(tmp_path / "none.safetensors")
+    (tmp_path / "short.safetensors").write_bytes(b"1234567890")
+    with pytest.raises(AvsbenchError, match="cannot be read"):
+        registry.read_weights(tmp_path / "short.safetensors")
+
+
+OFFICIAL = CARD + 'official: {{file: "{{variant}}_{{dataset}}.pth", note: from the authors}}\n'
+
+
+def test_the_official_checkpoint(tmp_path):
+    rename = '    @classmethod\n    def rename_official(cls, key):\n        return key.replace("eye.", "see.")\n\n'
+    model = MODEL.replace("    def forward", rename + "    def forward", 1)
+    variant = broken(tmp_path, model, card=OFFICIAL)
+    dataset, paths = cards.dataset("ms3"), Paths("full", weights_root=str(tmp_path / "weights"))
+    method, source = build(variant), build(variant)
+    with pytest.raises(AvsbenchError) as caught:
+        registry.load_official(method, variant, dataset, paths)
+    assert "official/small-small_ms3.pth" in str(caught.value)
+    assert "from the authors" in str(caught.value)
+    file = tmp_path / "weights" / "official" / "small-small_ms3.pth"
+    file.parent.mkdir(parents=True)
+    theirs = {f"module.{key.replace('see.', 'eye.')}": value for key, value in source.state_dict().items()}
+    torch.save({"model": {**theirs, "module.total_ops": torch.zeros(1)}, "optimizer": {"lr": 1}}, file)
+    registry.load_official(method, variant, dataset, paths)
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in method.state_dict().items())
+
+
+def test_load_from_another_folder_predicts(tmp_path):
+    variant = write_method(tmp_path / "models").variants["small-small"]
+    method = build(variant, "ms3")
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, method.own_state(), {"scale": "mini", "image_size": 32, "dataset": "ms3"})
+    np.save(tmp_path / "frames.npy", np.random.default_rng(0).integers(0, 256, (7, 40, 50, 3), dtype=np.uint8))
+    code = f"""
+import json, numpy as np, avsbench
+model = avsbench.load("small-small", dataset="ms3", weights={str(file)!r})
+frames = np.load({str(tmp_path / "frames.npy")!r})
+wav = (np.sin(np.arange(7 * 22050) / 9).astype("float32"), 22050)
+one = model.predict(frames, wav)
+two = model.predict(frames.transpose(0, 3, 1, 2), wav)
+same = bool((one["scores"] == two["scores"]).all())
+print(json.dumps([one["masks"].shape, str(one["masks"].dtype), one["scores"].shape, same, model.image_size]))
+"""
+    environment = {**os.environ, "AVSBENCH_MODELS": str(tmp_path / "models"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[7, 40, 50], "bool", [7, 1, 40, 50], True, 32]
+
+
+def test_predict_refuses_other_frames(variant):
+    predictor = registry.Predictor(build(variant), variant, cards.dataset("ms3"), 32, torch.device("cpu"))
+    with pytest.raises(AvsbenchError, match=r"found:\s+float32 \[5, 32, 32, 3\]"):
+        predictor.predict(np.zeros((5, 32, 32, 3), np.float32), (np.zeros(16000, np.float32), 16000))
+
+
+def test_predict_gives_class_ids_for_a_semantic_task(variant):
+    predictor = registry.Predictor(build(variant, "avss"), variant, cards.dataset("avss"), 32, torch.device("cpu"))
+    found = predictor.predict(np.zeros((2, 32, 32, 3), np.uint8), (np.zeros(32000, np.int16), 16000))
+    assert found["masks"].dtype == np.int64
+    assert found["scores"].shape == (2, 71, 32, 32)
+    assert predictor.classes[1] == "accordion"
+
+
+def test_load_without_weights_says_what_is_missing(tmp_path, monkeypatch):
+    write_method(tmp_path / "models")
+    monkeypatch.setenv("AVSBENCH_MODELS", str(tmp_path / "models"))
+    with pytest.raises(AvsbenchError, match="no trained weights of small-small on ms3, seed 3"):
+        registry.load("small-small", "ms3", seed=3, results_root=tmp_path)
