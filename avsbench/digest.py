@@ -18,13 +18,13 @@ PLUMBING = frozenset({"avsbench", "avsbench.errors", "avsbench.paths", "avsbench
 STAGES = {
     "acquire": ["avsbench.datasets"],
     "manifests": ["avsbench.store.manifest"],
-    "extract": ["avsbench.store.build"],
-    "audio": ["avsbench.store.build"],
-    "index": ["avsbench.store.build"],
+    "extract": ["avsbench.store.extract", "avsbench.datasets"],
+    "audio": ["avsbench.store.audio"],
+    "index": ["avsbench.store.index"],
     "pretrain": ["avsbench.engine.pretrain"],
     "train": ["avsbench.engine.train"],
     "official": ["avsbench.engine.official"],
-    "predict": ["avsbench.evaluation.predict"],
+    "predict": ["avsbench.engine.predict"],
     "score": ["avsbench.evaluation.score"],
     "report": ["avsbench.report.leaderboard"],
 }
