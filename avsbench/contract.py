@@ -100,6 +100,9 @@ class Method(nn.Module):
         """Named scalar terms; the engine minimises their sum."""
         raise TypeError(f"{type(self).__name__} must define loss(output, batch, step)")
 
+    def configure(self, recipe: dict) -> None:
+        """Take what the recipe says to the method (its keys `loss` and `method`). Called once, before training."""
+
     def parameter_groups(self, recipe: dict) -> list[dict]:
         """Optimiser groups. Each has `params` (list of (name, parameter)) and may set `lr`, `weight_decay`,
         `optimizer` and `schedule`; what is not set comes from the recipe. Default: one group of everything trainable.

@@ -1,0 +1,1 @@
+"""Blocks that two methods or more share: visual backbones, audio networks, pretrained weights, checkpoints."""

@@ -1,0 +1,160 @@
+"""Visual encoders: four feature maps at strides 4, 8, 16 and 32, in a published size and in one for the embedded data.
+
+| family | full | mini |
+|---|---|---|
+| `r50` | ResNet-50 (He et al., CVPR 2016), stride in the 3x3 convolution | residual net, a block a stage |
+| `pvt` | PVT-v2-B5 (Wang et al., Computational Visual Media 2022) | PVT-v2, a block a stage |
+
+The layers are timm's (Apache-2.0). Names of parameters are timm's too; `rename_official` maps the names of the files
+that the authors published, which are also those inside most audio-visual checkpoints.
+"""
+
+import re
+from collections.abc import Callable
+
+from timm.models.pvt_v2 import PyramidVisionTransformerV2
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch import Tensor
+
+from avsbench.errors import AvsbenchError
+from avsbench.nn.states import load_strict
+
+
+class VisualEncoder:
+    """What every visual encoder offers beside being a module.
+
+    Attributes:
+        channels: of the four feature maps.
+        strides: image size over map size.
+    """
+
+    channels: tuple[int, int, int, int]
+    strides = (4, 8, 16, 32)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalised images [N,3,H,W] -> four maps [N,C_i,ceil(H/stride_i),ceil(W/stride_i)]."""
+        raise TypeError(f"{type(self).__name__} must define forward(images)")
+
+    @staticmethod
+    def rename_official(key: str) -> str | None:
+        """Our name of a key of the published classification file; None for its classifier."""
+        raise TypeError("an encoder must define rename_official(key)")
+
+    def load_pretrained(self, state: dict[str, Tensor]) -> None:
+        """Load the published ImageNet file or our own state, strictly; the classifier is left out.
+
+        Raises:
+            AvsbenchError: names the keys that are missing, unexpected or of another shape.
+        """
+        renamed = {self.rename_official(key): value for key, value in state.items()}
+        renamed.pop(None, None)
+        load_strict(self, renamed)
+
+
+class ResNetEncoder(VisualEncoder, ResNet):
+    """A residual network without pooling and classifier.
+
+    Args:
+        block: timm's BasicBlock or Bottleneck.
+        layers: blocks of the four stages.
+        widths: base widths of the stages (a Bottleneck puts out four times that).
+        stem_width: None for one 7x7 convolution of 64 channels; else three 3x3 convolutions, half and full this wide.
+    """
+
+    def __init__(
+        self,
+        *,
+        block: type[BasicBlock] | type[Bottleneck] = Bottleneck,
+        layers: tuple[int, ...] = (3, 4, 6, 3),
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        stem_width: int | None = None,
+    ):
+        stem = {} if stem_width is None else {"stem_type": "deep", "stem_width": stem_width // 2}
+        super().__init__(block, list(layers), num_classes=0, channels=widths, **stem)
+        self.channels = tuple(width * block.expansion for width in widths)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = self.maxpool(self.act1(self.bn1(self.conv1(images))))
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    @staticmethod
+    def rename_official(key: str) -> str | None:
+        return None if key in ("fc.weight", "fc.bias") else key
+
+
+class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
+    """Pyramid vision transformer v2 without classifier.
+
+    Three epsilons of LayerNorm, as published: 1e-5 after a patch embedding and after the spatial reduction of keys and
+    values, 1e-6 everywhere else.
+    """
+
+    def __init__(
+        self,
+        *,
+        depths: tuple[int, ...] = (3, 6, 40, 3),
+        widths: tuple[int, ...] = (64, 128, 320, 512),
+        heads: tuple[int, ...] = (1, 2, 5, 8),
+        mlp_ratios: tuple[int, ...] = (4, 4, 4, 4),
+        drop_path: float = 0.1,
+    ):
+        super().__init__(
+            num_classes=0,
+            depths=depths,
+            embed_dims=widths,
+            num_heads=heads,
+            mlp_ratios=mlp_ratios,
+            sr_ratios=(8, 4, 2, 1),
+            drop_path_rate=drop_path,
+        )
+        self.channels = tuple(widths)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = self.patch_embed(images)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    @staticmethod
+    def rename_official(key: str) -> str | None:
+        """`patch_embed1`, `block1.0` and `norm1` of the authors' four stages -> timm's nested stages."""
+        if key in ("head.weight", "head.bias"):
+            return None
+        key = key.replace("mlp.dwconv.dwconv.", "mlp.dwconv.")
+        key = re.sub(r"^patch_embed1\.", "patch_embed.", key)
+        key = re.sub(r"^patch_embed([234])\.", lambda m: f"stages.{int(m[1]) - 1}.downsample.", key)
+        key = re.sub(r"^block([1-4])\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.", key)
+        return re.sub(r"^norm([1-4])\.", lambda m: f"stages.{int(m[1]) - 1}.norm.", key)
+
+
+BUILDERS: dict[tuple[str, str], Callable[[], VisualEncoder]] = {
+    ("r50", "full"): ResNetEncoder,
+    ("pvt", "full"): PVTEncoder,
+    ("r50", "mini"): lambda: ResNetEncoder(
+        block=BasicBlock, layers=(1, 1, 1, 1), widths=(16, 32, 48, 64), stem_width=16
+    ),
+    ("pvt", "mini"): lambda: PVTEncoder(
+        depths=(1, 1, 1, 1), widths=(16, 32, 48, 64), heads=(1, 2, 3, 4), mlp_ratios=(2, 2, 2, 2), drop_path=0.0
+    ),
+}
+"""(family, scale) -> encoder with random weights. Scale smoke takes the encoders of full."""
+
+
+def visual_encoder(family: str, scale: str) -> VisualEncoder:
+    """A visual encoder with random weights.
+
+    Args:
+        family: "r50" or "pvt".
+        scale: "full" for the published size, "mini" for one that trains on 64 x 64 images in seconds.
+    """
+    key = (family, "mini" if scale == "mini" else "full")
+    if key not in BUILDERS:
+        families = sorted({name for name, _ in BUILDERS})
+        raise AvsbenchError(f"no visual encoder of the family {family!r}", expected=f"one of {', '.join(families)}")
+    return BUILDERS[key]()
