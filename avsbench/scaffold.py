@@ -30,5 +30,7 @@ def new_method(name: str, models: Path | None = None) -> Path:
     for file in folder.rglob("*"):
         if file.suffix in TEXT:
             text = file.read_text().replace("Template", class_name)
+            # Variant names take "-" alone; cards refuse "_" in them.
+            text = re.sub(r"\btemplate-", f"{name.replace('_', '-')}-", text)
             file.write_text(re.sub(r"\btemplate\b", name, text))
     return folder
