@@ -54,10 +54,8 @@ def finish_table(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         )
     twice = table[table.duplicated(["split", "clip_id"])]
     if len(twice):
-        raise AvsbenchError(
-            f"{path}:{twice.index[0] + 2}: the clip {twice.iloc[0]['clip_id']} stands twice in {twice.iloc[0]['split']}",
-            hint="remove one of the rows",
-        )
+        line, name, split = twice.index[0] + 2, twice.iloc[0]["clip_id"], twice.iloc[0]["split"]
+        raise AvsbenchError(f"{path}:{line}: the clip {name} stands twice in {split}", hint="remove one of the rows")
     return table.assign(position=table.groupby("split").cumcount())[COLUMNS].reset_index(drop=True)
 
 

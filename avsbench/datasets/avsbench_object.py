@@ -98,7 +98,7 @@ class SingleSourceReader(_ObjectReader):
 
 
 class MultiSourceReader(_ObjectReader):
-    """MS3. Frames and videos lie without a split folder, and frame names hold `.mp4`; masks and sound differ in both."""
+    """MS3. Frames and videos lie without a split folder, and only the names of frames hold `.mp4`."""
 
     def _load_table(self) -> pd.DataFrame:
         path = self.root / "ms3_meta_data.csv"

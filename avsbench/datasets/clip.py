@@ -39,7 +39,7 @@ class Clip:
     notes: list[str] = field(default_factory=list)
 
 
-class ClipFault(AvsbenchError):
+class ClipFault(AvsbenchError):  # noqa: N818 - the suite's word for it
     """Something is wrong with one clip: the message names the clip, the file, what was found and what was expected."""
 
     def __init__(self, clip_id: str, reason: object, *, found=None, expected=None, hint: str | None = None):

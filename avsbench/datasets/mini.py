@@ -27,8 +27,17 @@ from tqdm import tqdm
 from avsbench.cards import DatasetCard
 from avsbench.datasets.avsbench_semantic import PARTS
 from avsbench.datasets.clip import SPLITS
-from avsbench.datasets.mini_kinds import BY_NAME, KINDS, MULTI_KINDS, Dice
-from avsbench.datasets.mini_scene import FPS, Scene, draw, frame_tick, multi_scene, single_scene, sounding_mask
+from avsbench.datasets.mini_kinds import BY_NAME, KINDS, MULTI_KINDS, Dice, Kind
+from avsbench.datasets.mini_scene import (
+    FPS,
+    Scene,
+    draw,
+    frame_tick,
+    lone_source,
+    several_sources,
+    sounding_mask,
+    stage,
+)
 from avsbench.datasets.mini_sound import soundtrack
 from avsbench.errors import AvsbenchError
 
@@ -40,29 +49,40 @@ WAVS = ((16000, 2), (16000, 2), (44100, 2), (48000, 1))
 """(rate, channels) of AVSS wavs, drawn per clip."""
 
 
+TAKES = {"s4": 2, "ms3": 3, "avss": 3}
+"""Clips that share a scene and differ in who sounds: pictures alone, even learnt by heart, do not tell them apart."""
+
+
 @dataclass(frozen=True)
 class Ticket:
     """One clip to render.
 
     Attributes:
         dataset: s4, ms3 or avss, which decides the files.
-        origin: the data set whose scene it shows.
+        origin: the data set that the scene was made for.
+        scene: key of the scene within its origin.
         clip_id, split, part: as the tables name them.
-        kind: class of the first (S4: only) sounding object.
-        lot: 0..99, the kind of scene (see `multi_scene`); -1 for a single source.
+        cast: classes in the scene; the first sounds first, the second is the one to join or follow it.
+        lot: 0..99, the kind of sound (see `several_sources`); -1 for a lone source.
         start: second of the video that the clip was cut from.
         seconds: length.
     """
 
     dataset: str
     origin: str
+    scene: str
     clip_id: str
     split: str
     part: str
-    kind: str
+    cast: tuple[str, ...]
     lot: int
     start: int
     seconds: int
+
+    @property
+    def category(self) -> str:
+        """S4 category of the first sounding object."""
+        return BY_NAME[self.cast[0]].category
 
 
 def render(dataset_card: DatasetCard, out_dir: Path, seed: int, workers: int) -> None:
@@ -129,15 +149,18 @@ def plan(card: DatasetCard) -> Iterator[Ticket]:
 
 def _plan_s4(split: str, count: int) -> Iterator[Ticket]:
     for number in range(count):
+        scene, take = divmod(number, TAKES["s4"])
+        cast = _cast("s4", split, scene, KINDS, 50)
         start = Dice("s4", split, number).below(6)  # later starts would give fewer than 5 frames by the official rule
         clip_id = f"{_name('s4', split, number)}_{start * 1000}_{start * 1000 + 5000}"
-        yield Ticket("s4", "s4", clip_id, split, "v1s", KINDS[number % len(KINDS)].name, -1, start, 5)
+        key = f"{split}/{scene}"
+        yield Ticket("s4", "s4", key, clip_id, split, "v1s", (cast[take], cast[1 - take], *cast[2:]), -1, start, 5)
 
 
 def _plan_ms3(split: str, count: int) -> Iterator[Ticket]:
-    for number in range(count):
-        clip_id, lead = f"{_name('ms3', split, number)}_{number % 3}", MULTI_KINDS[number % len(MULTI_KINDS)].name
-        yield Ticket("ms3", "ms3", clip_id, split, "v1m", lead, _lot(number), 0, 5)
+    for number, key, cast in _takes("ms3", split, count, MULTI_KINDS):
+        clip_id = f"{_name('ms3', split, number)}_{number % 3}"
+        yield Ticket("ms3", "ms3", key, clip_id, split, "v1m", cast, _lot(number), 0, 5)
 
 
 def _plan_avss(split: str, count: int) -> Iterator[Ticket]:
@@ -145,10 +168,26 @@ def _plan_avss(split: str, count: int) -> Iterator[Ticket]:
     single, multiple = count * 35 // 100, count * 25 // 100
     for ticket in [*_plan_s4(split, single), *_plan_ms3(split, multiple)]:
         yield replace(ticket, dataset="avss")
-    for number in range(count - single - multiple):
+    for number, key, cast in _takes("avss", split, count - single - multiple, KINDS):
         start = Dice("v2", split, number).between(0, 90)
         clip_id = f"{_name('v2', split, number)}_{start * 1000}_{start * 1000 + 10000}"
-        yield Ticket("avss", "avss", clip_id, split, "v2", KINDS[number % len(KINDS)].name, _lot(number), start, 10)
+        yield Ticket("avss", "avss", key, clip_id, split, "v2", cast, _lot(number), start, 10)
+
+
+def _takes(origin: str, split: str, count: int, pool: tuple[Kind, ...]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """(number, key of the scene, cast turned so that each take begins with another class) of `count` clips."""
+    for number in range(count):
+        scene, take = divmod(number, TAKES[origin])
+        cast = _cast(origin, split, scene, pool, 70)
+        turn = take % len(cast)
+        yield number, f"{split}/{scene}", cast[turn:] + cast[:turn]
+
+
+def _cast(origin: str, split: str, scene: int, pool: tuple[Kind, ...], three: int) -> tuple[str, ...]:
+    """Two classes, or three in `three` % of the scenes; as many scenes as there are classes show each equally often."""
+    steps = Dice(origin, split, "steps", scene // len(pool)).sample(range(1, len(pool)), 2)
+    members = [0, *steps] if Dice(origin, split, "cast", scene).chance(three) else [0, steps[0]]
+    return tuple(pool[(scene + step) % len(pool)].name for step in members)
 
 
 def _lot(number: int) -> int:
@@ -169,12 +208,14 @@ _PLANS = {"s4": _plan_s4, "ms3": _plan_ms3, "avss": _plan_avss}
 
 
 def scene_of(ticket: Ticket, seed: int) -> Scene:
-    """The scene of a clip."""
-    dice = Dice(seed, ticket.origin, ticket.clip_id)
-    lead = BY_NAME[ticket.kind]
+    """The scene of a clip: pictures from the dice of the scene, sound from the dice of the clip."""
     if ticket.lot < 0:
-        return single_scene(dice, lead, ticket.seconds)
-    return multi_scene(dice, lead, ticket.lot, KINDS if ticket.part == "v2" else MULTI_KINDS, ticket.seconds)
+        sounding = lone_source(ticket.seconds, len(ticket.cast))
+    else:
+        dice = Dice(seed, ticket.origin, ticket.clip_id, "sources")
+        sounding = several_sources(dice, ticket.lot, ticket.seconds, len(ticket.cast))
+    heard = {BY_NAME[name]: seconds for name, seconds in zip(ticket.cast, sounding, strict=True)}
+    return stage(Dice(seed, ticket.origin, "scene", ticket.scene), heard, ticket.seconds)
 
 
 def sound_of(ticket: Ticket, seed: int, rate: int = 16000, channels: int = 2) -> np.ndarray:
@@ -191,7 +232,7 @@ def _write_object(ticket: Ticket, folder: Path, seed: int) -> None:
 
     scene, clip_id = scene_of(ticket, seed), ticket.clip_id
     if ticket.dataset == "s4":
-        data, middle, stem = folder / "s4_data", Path(ticket.split) / ticket_category(ticket), clip_id
+        data, middle, stem = folder / "s4_data", Path(ticket.split) / ticket.category, clip_id
         frames, video = data / "visual_frames" / middle / clip_id, data / "raw_videos" / middle / f"{clip_id}.mp4"
     else:
         data, middle, stem = folder / "ms3_data", Path(ticket.split), f"{clip_id}.mp4"
@@ -229,11 +270,6 @@ def _write_semantic(ticket: Ticket, folder: Path, seed: int) -> None:
     _save_wav(sound_of(ticket, seed, rate, channels), rate, place / "audio.wav")
 
 
-def ticket_category(ticket: Ticket) -> str:
-    """The S4 category of a clip's sounding object."""
-    return BY_NAME[ticket.kind].category
-
-
 @functools.cache
 def _class_values() -> dict[str, int]:
     from avsbench import cards
@@ -257,7 +293,7 @@ def _save_wav(samples: np.ndarray, rate: int, path: Path) -> None:
 
 
 def _tables_s4(folder: Path, tickets: list[Ticket], seed: int) -> None:
-    rows = [(t.clip_id, t.start, ticket_category(t), t.split) for t in tickets]
+    rows = [(t.clip_id, t.start, t.category, t.split) for t in tickets]
     _write_csv(folder / "s4_meta_data.csv", ("name", "start", "category", "split"), rows)
 
 

@@ -1,8 +1,8 @@
 """Scenes of the embedded data: what is visible where and when, and who sounds in which second; and their pixels.
 
 A scene lives on a canvas of 4096 x 3072 units and is drawn at any size. Time is counted in ticks of 1/8 s, the frame
-rate of the videos. **Sound decides**: every scene shows silent objects of other sounding classes, and who sounds is
-drawn apart from class, place, size, motion and order. All arithmetic is integer.
+rate of the videos. **Sound decides**: every scene shows silent objects of other sounding classes, and every scene is
+used for several clips ("takes") that look the same and differ in who sounds. All arithmetic is integer.
 """
 
 import math
@@ -21,7 +21,10 @@ SINE = np.array([round(16384 * math.sin(2 * math.pi * k / 4096)) for k in range(
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: class, look, path, and the seconds in which it sounds. Lengths in canvas units, angles in 1/4096 turn."""
+    """An object: class, look, path, and the seconds in which it sounds.
+
+    Lengths are in canvas units, angles in 1/4096 turn.
+    """
 
     kind: Kind
     centre: tuple[int, int]
@@ -35,7 +38,6 @@ class Thing:
     tint: tuple[int, int, int]
     grain: int
     sounding: tuple[bool, ...]
-    level: int
 
     def place(self, tick: int, ticks: int) -> tuple[int, int, int]:
         """(x, y, angle) at a tick; `drift` is the way over the whole clip."""
@@ -70,29 +72,25 @@ def frame_tick(second: int) -> int:
     return second * FPS + 15 * FPS // 16
 
 
-# who is there and who sounds
+# who sounds, and who is there
 
 
-def single_scene(dice: Dice, kind: Kind, seconds: int) -> Scene:
-    """One object of `kind` sounds all the time; one or two of other classes are silent (S4, v1s)."""
-    others = dice.sample([k for k in KINDS if k is not kind], dice.between(1, 2))
-    return _scene(dice, seconds, [(kind, (True,) * seconds)] + [(k, (False,) * seconds) for k in others])
+def lone_source(seconds: int, count: int) -> list[tuple[bool, ...]]:
+    """The first of `count` objects sounds all the time, the others never (S4, v1s)."""
+    return [(number == 0,) * seconds for number in range(count)]
 
 
-def multi_scene(dice: Dice, lead: Kind, lot: int, pool: tuple[Kind, ...], seconds: int) -> Scene:
-    """Two or three objects of different classes, of which none, one or two sound in a second (MS3, v1m, v2).
+def several_sources(dice: Dice, lot: int, seconds: int, count: int) -> list[tuple[bool, ...]]:
+    """In which seconds each of `count` objects sounds: none, one or two at a time (MS3, v1m, v2).
 
-    Of 100 scenes 60 have one source, 20 two at once, 12 a source that hands over to another, 8 none at all.
+    Of 100 lots, 60 give one source, 20 two at once, 12 a source that hands over to another, 8 none at all.
 
     Args:
         dice: of this clip.
-        lead: class of the first source; a caller takes the classes in turn, so that few clips hold all equally often.
-        lot: 0..99, says which of the four kinds of scene it is; a caller spreads the lots evenly.
-        pool: classes to choose from.
-        seconds: length.
+        lot: 0..99; a caller spreads the lots evenly, so that few clips hold all kinds in these shares.
+        seconds: length of the clip.
+        count: objects in the scene, at least 2.
     """
-    count = 3 if 60 <= lot < 80 or dice.chance(65) else 2
-    kinds = [lead, *dice.sample([kind for kind in pool if kind is not lead], count - 1)]
     sounding = [(False,) * seconds] * count
     if lot < 60:
         sounding[0] = _stretch(dice, seconds)
@@ -102,21 +100,26 @@ def multi_scene(dice: Dice, lead: Kind, lot: int, pool: tuple[Kind, ...], second
         turn = dice.between(2 * seconds // 5, 3 * seconds // 5)
         sounding[0] = tuple(second < turn for second in range(seconds))
         sounding[1] = tuple(second >= turn for second in range(seconds))
-    return _scene(dice, seconds, list(zip(kinds, sounding, strict=True)))
+    return sounding
 
 
 def _stretch(dice: Dice, seconds: int) -> tuple[bool, ...]:
-    """An unbroken stretch of the clip: all of it in half of the cases, else it starts late or stops early."""
-    lost = 0 if dice.chance(50) else dice.between(1, max(1, 2 * seconds // 5))
+    """An unbroken stretch of the clip: all of it in 60 of 100 cases, else it starts late or stops early."""
+    lost = 0 if dice.chance(60) else dice.between(1, max(1, 2 * seconds // 5))
     start = dice.between(0, lost)
     return tuple(start <= second < seconds - lost + start for second in range(seconds))
 
 
-def _scene(dice: Dice, seconds: int, cast: list[tuple[Kind, tuple[bool, ...]]]) -> Scene:
+def stage(dice: Dice, sounding: dict[Kind, tuple[bool, ...]], seconds: int) -> Scene:
+    """A scene with one object of every class in `sounding`.
+
+    `dice` decide all that can be seen and `sounding` changes none of it: the same dice and classes in another order
+    give the same pictures with another sound.
+    """
+    cast = dice.sample(sorted(sounding, key=KINDS.index), len(sounding))
     cells = dice.sample([(column, row) for column in range(3) for row in range(2)], len(cast))
     things = []
-    # Looks and places are drawn after a shuffle, so the order in `cast` (sources first) leaves no trace.
-    for (kind, sounding), (column, row) in zip(dice.sample(cast, len(cast)), cells, strict=True):
+    for kind, (column, row) in zip(cast, cells, strict=True):
         things.append(
             Thing(
                 kind=kind,
@@ -133,8 +136,7 @@ def _scene(dice: Dice, seconds: int, cast: list[tuple[Kind, tuple[bool, ...]]]) 
                 spin=dice.between(-16, 16),
                 tint=tuple(dice.between(-20, 20) for _ in range(3)),
                 grain=dice.between(140, 220),
-                sounding=sounding,
-                level=dice.between(80, 125),
+                sounding=sounding[kind],
             )
         )
     grey = dice.between(70, 150)

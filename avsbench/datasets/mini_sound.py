@@ -29,7 +29,8 @@ def soundtrack(scene: Scene, dice: Dice, rate: int, channels: int) -> np.ndarray
     for number, thing in enumerate(scene.things):
         if any(thing.sounding):
             own = TIMBRES[thing.kind.timbre](rate, count, Dice(*dice.key, "timbre", number))
-            mix += levelled(own, LOUDNESS * thing.level // 100) * gate(thing.sounding, rate) >> 15
+            level = LOUDNESS * dice.between(80, 125) // 100
+            mix += levelled(own, level) * gate(thing.sounding, rate) >> 15
     tracks = [mix + (dice.noise(count) * HISS >> 15) for _ in range(channels)]
     return np.clip(np.stack(tracks, axis=1), -32768, 32767).astype(np.int16)
 
@@ -124,7 +125,7 @@ def plucks(rate: int, count: int, dice: Dice) -> np.ndarray:
 
 def barks(rate: int, count: int, dice: Dice) -> np.ndarray:
     """Bursts of noise around 700 Hz."""
-    note, place = beat(rate, count, dice.between(280, 340))
+    _, place = beat(rate, count, dice.between(280, 340))
     body = dull(dice.noise(count), rate // 250) * tone(rate, count, _pitch(dice, 700)) >> 14
     return body * swell(np.minimum(place * 2, _ONE)) >> 15
 
@@ -139,7 +140,7 @@ def chords(rate: int, count: int, dice: Dice) -> np.ndarray:
 
 def meows(rate: int, count: int, dice: Dice) -> np.ndarray:
     """A tone that glides up and down between 1.9 and 2.5 kHz."""
-    note, place = beat(rate, count, dice.between(450, 550))
+    _, place = beat(rate, count, dice.between(450, 550))
     return tone(rate, count, _pitch(dice, 1900) + (swell(place) * 600 * 256 >> 15)) * swell(place) >> 15
 
 
@@ -152,7 +153,7 @@ def bowing(rate: int, count: int, dice: Dice) -> np.ndarray:
 
 def chirps(rate: int, count: int, dice: Dice) -> np.ndarray:
     """Fast upward chirps, 4.6 to 6.2 kHz."""
-    note, place = beat(rate, count, dice.between(95, 125))
+    _, place = beat(rate, count, dice.between(95, 125))
     return tone(rate, count, _pitch(dice, 4600) + (place * 1400 * 256 >> 15)) * swell(place) >> 15
 
 
@@ -166,7 +167,7 @@ def siren(rate: int, count: int, dice: Dice) -> np.ndarray:
 
 def rotor(rate: int, count: int, dice: Dice) -> np.ndarray:
     """White noise in pulses, 12 a second."""
-    note, place = beat(rate, count, dice.between(78, 92))
+    _, place = beat(rate, count, dice.between(78, 92))
     return dice.noise(count) * decay(place) >> 16
 
 
