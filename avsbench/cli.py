@@ -59,25 +59,50 @@ def manifests(args) -> None:
 
 
 def extract(args) -> None:
+    from avsbench import datasets
     from avsbench.store.extract import extract_shard
 
     plan = _plan(args)
-    extract_shard(cards.dataset(args.dataset), plan.paths, split=args.split, shard=args.shard, image_size=plan.image_size)
+    card = cards.dataset(args.dataset)
+    place = (card.name, args.split, args.shard, plan.shard_count(card.name, args.split))
+    extract_shard(
+        card=card,
+        scale=plan.scale,
+        image_size=plan.image_size,
+        reader=datasets.reader(card, Path(plan.paths.official(card.name))),
+        manifest_path=plan.paths.manifest(*place),
+        out=plan.paths.shard(*place),
+        faults_out=plan.paths.faults(*place),
+        split=args.split,
+        shard=args.shard,
+        shards=place[-1],
+    )
 
 
 def index(args) -> None:
     from avsbench.store.index import build_index
 
     plan = _plan(args)
-    build_index(cards.dataset(args.dataset), plan.paths, split=args.split, allow_incomplete=args.allow_incomplete)
+    build_index(
+        card=cards.dataset(args.dataset),
+        scale=plan.scale,
+        split=args.split,
+        paths=plan.paths,
+        allow_incomplete=args.allow_incomplete,
+    )
 
 
 def audio(args) -> None:
     from avsbench.store.audio import audio_shard
 
     plan = _plan(args)
+    card = cards.dataset(args.dataset)
+    place = (args.split, args.shard, plan.shard_count(card.name, args.split))
     audio_shard(
-        cards.dataset(args.dataset), plan.paths, split=args.split, shard=args.shard, front_end=args.front_end
+        card=card,
+        front_end=args.front_end,
+        shard_path=plan.paths.shard(card.name, *place),
+        out=plan.paths.audio(card.name, args.front_end, *place),
     )
 
 

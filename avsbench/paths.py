@@ -8,6 +8,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.h5         frames, masks, sound
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.faults.csv what was wrong with which clip
     data/<scale>/<dataset>/audio/<front end>/<split>.<k>of<n>.h5
+    data/<scale>/<dataset>/features/<feature>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
     weights/<file>                                            published weights
     weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
@@ -54,6 +55,9 @@ class Paths:
 
     def audio(self, dataset: str, front_end: str, split: str, shard: object, shards: object) -> str:
         return f"{self.dataset(dataset)}/audio/{front_end}/{self.shard_name(split, shard, shards)}.h5"
+
+    def features(self, dataset: str, feature: str, split: str, shard: object, shards: object) -> str:
+        return f"{self.dataset(dataset)}/features/{feature}/{self.shard_name(split, shard, shards)}.h5"
 
     def index(self, dataset: str, split: str) -> str:
         return f"{self.dataset(dataset)}/index/{split}.parquet"

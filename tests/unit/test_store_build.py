@@ -1,0 +1,321 @@
+"""The three builders: extract, audio, index."""
+
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from avsbench.errors import AvsbenchError
+from avsbench.media.front_ends import FRONT_ENDS
+from avsbench.media.sound import Sound
+from avsbench.paths import Paths
+from avsbench.store import extract as extract_module
+from avsbench.store.build import audio_shard, build_index
+from avsbench.store.manifest import shard_of, write_manifests
+from avsbench.store.shards import ArrayReader, ShardReader, ShardWriter
+from avsbench.store.tables import INDEX, read_faults, read_index
+from tests.unit.store_fakes import SIZE, FakeReader, build, card, extract, leftovers, table
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Paths and card with manifests, nothing extracted yet."""
+    of, paths = card(), Paths("mini", data_root=str(tmp_path))
+    write_manifests(of, "mini", table(of), paths)
+    return paths, of
+
+
+def all_shards(paths, of, split, reader):
+    return [extract(of, paths, reader, split, shard) for shard in range(of.shards["mini"][split])]
+
+
+def test_full_round_trip(tmp_path):
+    paths, of = build(tmp_path)
+    reader, rows = FakeReader(of), table(of)
+    for split in ("train", "val", "test"):
+        index = read_index(paths.index(of.name, split))
+        expected = rows[rows["split"] == split]
+        assert list(index.columns) == INDEX.names
+        for name in ("clip_id", "position", "category", "part", "frames"):
+            assert list(index[name]) == list(expected[name])
+        assert index.attrs == {
+            "dataset": "avss", "scale": "mini", "split": split, "shards": of.shards["mini"][split], "image_size": SIZE
+        }  # fmt: skip
+        for row in index.to_dict("records"):
+            assert row["shard"] == shard_of(row["clip_id"], of.shards["mini"][split])
+            assert (row["height"], row["width"]) == (SIZE, SIZE)
+            clip = reader.read(row, SIZE)
+            assert list(row["annotated"]) == list(clip.annotated)
+            with ShardReader(paths.shard(of.name, split, row["shard"], of.shards["mini"][split])) as shard:
+                stored, sounds = shard.clip(row["clip_id"]), shard.sounds(row["clip_id"])
+            assert np.array_equal(stored.frames, clip.frames)
+            assert np.array_equal(stored.masks, clip.masks)
+            assert np.array_equal(sounds[0].samples, clip.sounds[0].samples)
+            with ArrayReader(paths.audio(of.name, "vggish_mel", split, row["shard"], of.shards["mini"][split])) as mel:
+                computed = FRONT_ENDS["vggish_mel"].compute(sounds, row["frames"], of.mel_fill)
+                assert np.array_equal(mel.array(row["clip_id"]), computed)
+    assert leftovers(tmp_path) == []
+
+
+def test_every_output_has_the_same_bytes_again(tmp_path):
+    build(tmp_path / "a")
+    build(tmp_path / "b")
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*") if path.is_file())
+    assert len(files) == 5 * 4 + 3
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+# faults
+
+
+def test_a_faulty_clip_does_not_lose_the_others(planned, caplog):
+    paths, of = planned
+    reader = FakeReader(of, faulty=["-a.val_1"], notes={"-a.val_0": ["0.wav: the sound is silent"]})
+    with caplog.at_level(logging.WARNING):
+        path = extract(of, paths, reader, "val", 0)
+    assert "1 faulty clips" in caplog.text
+    with ShardReader(path) as shard:
+        assert shard.clip_ids() == ["-a.val_0", "-a.val_2"]
+    faults = read_faults(paths.faults(of.name, "val", 0, 1)).to_dict("records")
+    assert {fault["clip_id"]: (fault["kind"], fault["file"]) for fault in faults} == {
+        "-a.val_0": ("note", "0.wav"),
+        "-a.val_1": ("fault", "official/a folder/1.png"),
+    }
+    assert "the image cannot be read; found 3 bytes; expected a PNG" in faults[1]["text"]
+
+
+def test_an_unexpected_error_costs_one_clip_and_is_logged(planned, caplog):
+    paths, of = planned
+    path = extract(of, paths, FakeReader(of, breaks={"-a.val_2": IndexError("list index")}), "val", 0)
+    with ShardReader(path) as shard:
+        assert len(shard) == 2
+    assert "unexpected IndexError: list index" in read_faults(paths.faults(of.name, "val", 0, 1))["text"][0]
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError("no room"), KeyboardInterrupt()])
+def test_a_failing_machine_is_no_fault_of_the_clip(planned, error, tmp_path):
+    paths, of = planned
+    with pytest.raises(type(error)):
+        extract(of, paths, FakeReader(of, breaks={"-a.val_2": error}), "val", 0)
+    assert not Path(paths.shard(of.name, "val", 0, 1)).exists()
+    assert not Path(paths.faults(of.name, "val", 0, 1)).exists()
+    assert leftovers(tmp_path) == []
+
+
+def wrong(**changes):
+    def change(clip):
+        for name, function in changes.items():
+            setattr(clip, name, function(getattr(clip, name)))
+        return clip
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (wrong(frames=lambda frames: frames[:-1]), "wrong frames"),
+        (wrong(frames=lambda frames: frames.astype(np.float32)), "wrong frames"),
+        (wrong(masks=lambda masks: masks[:, :-1]), "wrong masks"),
+        (wrong(annotated=lambda flags: flags.astype(int)), "wrong annotated"),
+        (wrong(masks=lambda masks: np.where(masks == 255, masks, 71)), "found 71; expected 0 to 70, or 255"),
+        (wrong(sounds=lambda sounds: []), "no sound"),
+    ],
+)
+def test_what_the_store_promises_is_checked(planned, change, text):
+    paths, of = planned
+    extract(of, paths, FakeReader(of, change=change), "val", 0)
+    faults = read_faults(paths.faults(of.name, "val", 0, 1))
+    assert len(faults) == 3
+    assert text in faults["text"][1]
+
+
+def test_a_mask_without_annotation_is_a_fault(planned):
+    paths, of = planned
+    extract(of, paths, FakeReader(of, change=wrong(masks=lambda masks: np.zeros_like(masks))), "val", 0)
+    # The clip of ten masks is sound, the two clips with one mask are not.
+    assert list(read_faults(paths.faults(of.name, "val", 0, 1))["clip_id"]) == ["-a.val_0", "-a.val_2"]
+
+
+def test_an_error_while_writing_leaves_no_output(planned, monkeypatch, tmp_path):
+    paths, of = planned
+    real, calls = ShardWriter.add, []
+
+    def add(self, clip_id, **content):
+        calls.append(clip_id)
+        if len(calls) == 2:
+            raise RuntimeError("stop")
+        real(self, clip_id, **content)
+
+    monkeypatch.setattr(ShardWriter, "add", add)
+    with pytest.raises(RuntimeError, match="stop"):
+        extract(of, paths, FakeReader(of), "val", 0)
+    assert not Path(paths.shard(of.name, "val", 0, 1)).exists()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_failed_run_keeps_the_older_shard(planned):
+    paths, of = planned
+    path = Path(extract(of, paths, FakeReader(of), "val", 0))
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="gone"):
+        extract(of, paths, FakeReader(of, breaks={"-a.val_1": OSError(116, "gone")}), "val", 0)
+    assert path.read_bytes() == before
+
+
+def test_a_shard_is_checked_before_it_is_renamed(planned, monkeypatch):
+    paths, of = planned
+    real = ShardWriter.add
+
+    def add(self, clip_id, **content):
+        if clip_id != "-a.val_1":
+            real(self, clip_id, **content)
+
+    monkeypatch.setattr(ShardWriter, "add", add)
+    with pytest.raises(AvsbenchError, match="does not hold the clips that were written"):
+        extract(of, paths, FakeReader(of), "val", 0)
+    assert not Path(paths.shard(of.name, "val", 0, 1)).exists()
+
+
+def test_sound_that_is_not_finite_is_found(planned):
+    paths, of = planned
+    sound = Sound(np.array([[np.nan]], np.float32), 16000)
+    with pytest.raises(AvsbenchError, match="not finite"):
+        extract(of, paths, FakeReader(of, change=wrong(sounds=lambda sounds: [sound])), "val", 0)
+
+
+def test_empty_shards_pass_through(tmp_path):
+    """Few clips over many shards leave some shards without any."""
+    of = card(splits={"train": 2, "val": 1, "test": 1}, shards={"train": 6, "val": 3, "test": 1})
+    paths, _ = build(tmp_path, of)
+    assert len(read_index(paths.index(of.name, "train"))) == 2
+
+
+# audio
+
+
+def test_an_unknown_front_end(planned):
+    paths, of = planned
+    path = extract(of, paths, FakeReader(of), "val", 0)
+    with pytest.raises(AvsbenchError, match="unknown front end 'vgish_mel'") as caught:
+        audio_shard(card=of, front_end="vgish_mel", shard_path=path, out=paths.audio(of.name, "vgish_mel", "val", 0, 1))
+    assert "vggish_mel" in caught.value.hint
+
+
+def test_a_sound_that_a_front_end_cannot_take_names_the_clip(planned, tmp_path):
+    paths, of = planned
+    path = extract(of, paths, FakeReader(of, change=wrong(sounds=lambda sounds: sounds * 2)), "val", 0)
+    out = paths.audio(of.name, "vggish_mel", "val", 0, 1)
+    with pytest.raises(AvsbenchError, match=r"clip -a\.val_0 of .*takes the one sound track"):
+        audio_shard(card=of, front_end="vggish_mel", shard_path=path, out=out)
+    assert not Path(out).exists()
+    assert leftovers(tmp_path) == []
+
+
+# index
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_faulty_clips_of_an_evaluation_split_stop_the_index(planned, split):
+    paths, of = planned
+    faulty = [f"-a.{split}_{number}" for number in (0, 2)]
+    all_shards(paths, of, split, FakeReader(of, faulty=faulty))
+    with pytest.raises(
+        AvsbenchError, match=f"avss {split}: 2 of {of.splits['mini'][split]} clips are faulty"
+    ) as caught:
+        build_index(card=of, scale="mini", split=split, paths=paths)
+    text = str(caught.value)
+    assert f"{faulty[0]}: official/a folder/1.png: the image cannot be read" in text
+    assert paths.faults(of.name, split, shard_of(faulty[0], of.shards["mini"][split]), of.shards["mini"][split]) in text
+    assert not Path(paths.index(of.name, split)).exists()
+
+
+def test_an_incomplete_split_can_be_allowed(planned, caplog):
+    paths, of = planned
+    all_shards(paths, of, "test", FakeReader(of, faulty=["-a.test_2"]))
+    index = build_index(card=of, scale="mini", split="test", paths=paths, allow_incomplete=True)
+    assert list(index["position"]) == [0, 1, 3]
+    assert "clip -a.test_2 is left out" in caplog.text
+
+
+def test_faulty_training_clips_are_warnings(planned, caplog):
+    paths, of = planned
+    all_shards(paths, of, "train", FakeReader(of, faulty=["-a.train_3"]))
+    assert len(build_index(card=of, scale="mini", split="train", paths=paths)) == 6
+    assert "clip -a.train_3 is left out" in caplog.text
+
+
+def test_many_faults_list_ten(tmp_path):
+    of = card(splits={"train": 1, "val": 13, "test": 1}, shards={"train": 1, "val": 1, "test": 1})
+    paths = Paths("mini", data_root=str(tmp_path))
+    write_manifests(of, "mini", table(of), paths)
+    extract(of, paths, FakeReader(of, faulty=set(table(of)["clip_id"])), "val", 0)
+    with pytest.raises(AvsbenchError, match="and 3 more"):
+        build_index(card=of, scale="mini", split="val", paths=paths)
+    with pytest.raises(AvsbenchError, match="no clip is usable"):
+        build_index(card=of, scale="mini", split="val", paths=paths, allow_incomplete=True)
+
+
+def test_the_number_of_clips_is_compared_with_the_card(planned, caplog):
+    paths, of = planned
+    for split in ("train", "val"):
+        all_shards(paths, of, split, FakeReader(of))
+    more = card(splits={"train": 8, "val": 4, "test": 4})
+    with pytest.raises(AvsbenchError, match="avss val: wrong number of clips"):
+        build_index(card=more, scale="mini", split="val", paths=paths)
+    build_index(card=more, scale="mini", split="val", paths=paths, allow_incomplete=True)
+    build_index(card=more, scale="mini", split="train", paths=paths)
+    assert "lists 7 clips, the publication 8" in caplog.text
+
+
+def test_shards_of_two_image_sizes(planned):
+    paths, of = planned
+    extract(of, paths, FakeReader(of), "test", 0)
+    extract(of, paths, FakeReader(of), "test", 1, size=24)
+    with pytest.raises(AvsbenchError, match="different image sizes") as caught:
+        build_index(card=of, scale="mini", split="test", paths=paths)
+    assert "24 in" in caught.value.found
+
+
+def test_a_clip_in_two_shards(planned):
+    paths, of = planned
+    first, second = all_shards(paths, of, "test", FakeReader(of))
+    with h5py.File(first) as one, h5py.File(second, "r+") as two:
+        clip_id = next(iter(one))
+        one.copy(clip_id, two)
+    with pytest.raises(AvsbenchError, match=f"two clips with the same clip id {clip_id}"):
+        build_index(card=card(splits={"train": 7, "val": 3, "test": 5}), scale="mini", split="test", paths=paths)
+
+
+def test_the_index_reads_no_arrays(planned, monkeypatch):
+    paths, of = planned
+    all_shards(paths, of, "test", FakeReader(of))
+
+    def read(*_):
+        raise AssertionError("an array was read")
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+    assert len(build_index(card=of, scale="mini", split="test", paths=paths)) == 4
+
+
+def test_a_damaged_index(tmp_path):
+    file = tmp_path / "val.parquet"
+    with pytest.raises(AvsbenchError, match="no such index"):
+        read_index(file)
+    file.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(AvsbenchError, match="truncated or damaged"):
+        read_index(file)
+
+
+def test_the_store_does_not_depend_on_the_builders():
+    """An edit of a builder must not retrain: what training imports stays clear of them."""
+    from avsbench import digest
+
+    found: dict = {}
+    digest._collect("avsbench.store.loader", found)
+    assert not {name for name in found if name.startswith("avsbench.datasets")}
+    assert extract_module.__name__ not in found
