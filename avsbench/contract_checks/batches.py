@@ -89,16 +89,24 @@ def _texture(random: np.random.Generator, size: int, *, low: int, high: int) -> 
     return np.repeat(np.repeat(coarse, step, 0), step, 1)[:size, :size].astype(np.uint8)
 
 
-def take(batch: Batch, clip: int, length: int | None = None) -> Batch:
-    """One clip of a batch, without its padding when `length` is given."""
+def take(batch: Batch, clip: int, length: int) -> Batch:
+    """The first frames of one clip of a batch."""
+    return _cut(batch, slice(clip, clip + 1), length)
 
+
+def shorten(batch: Batch) -> Batch:
+    """All clips, cut to the length of the shortest: less to compute, and no padding."""
+    return _cut(batch, slice(None), int(batch.real.sum(dim=1).min()))
+
+
+def _cut(batch: Batch, clips: slice, length: int) -> Batch:
     def cut(value):
-        return None if value is None else value[clip : clip + 1, :length].clone()
+        return None if value is None else value[clips, :length].clone()
 
     return Batch(
         frames=cut(batch.frames),
         real=cut(batch.real),
-        clip_ids=[batch.clip_ids[clip]],
+        clip_ids=batch.clip_ids[clips],
         audio={name: cut(value) for name, value in batch.audio.items()},
         features={name: cut(value) for name, value in batch.features.items()},
         masks=cut(batch.masks),

@@ -52,8 +52,12 @@ class Subject:
         """The network with the random weights of `seed`."""
         seed_everything("contract", seed)
         if self.builder is not None:
-            return self.builder()
-        return registry.build(self.variant, self.dataset, self.scale, self.image_size)
+            method = self.builder()
+        else:
+            method = registry.build(self.variant, self.dataset, self.scale, self.image_size)
+        if self.variant.method.trainable:
+            method.configure(self.recipe)
+        return method
 
     def batch(self, seed: int = 0) -> Batch:
         return synthetic_batch(self.variant.method, self.dataset, self.image_size, seed)

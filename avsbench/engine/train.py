@@ -41,6 +41,7 @@ def train_run(spec: RunSpec) -> dict:
     torch.set_num_threads(spec.threads)
     seed_everything(spec.seed, "initial weights")
     method = registry.build(variant, dataset, spec.scale, spec.image_size)
+    method.configure(spec.recipe)
     started_from = load_initial(method, spec, variant)
     record = provenance.describe_run(spec, method, device)
     record["data"] = provenance.index_digests(spec, ("train", "val"))
