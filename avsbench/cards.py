@@ -268,7 +268,7 @@ def known(name: str, table: dict, where: str, kind: str):
 
 
 def read_yaml(path: Path, schema: str, partial: bool = False) -> dict:
-    """A YAML file, checked against `avsbench/schemas/<schema>.yaml`; errors name the file, the line and the nearest key.
+    """A YAML file, checked against `avsbench/schemas/<schema>.yaml`; errors name file, line and nearest key.
 
     A `partial` file may leave out required keys: it is laid over another.
     """
@@ -289,9 +289,7 @@ def _schema(name: str) -> dict:
     return yaml.safe_load((PACKAGE / "schemas" / f"{name}.yaml").read_text())
 
 
-def validate(
-    content: object, schema: str, where: object, node: yaml.Node | None = None, partial: bool = False
-) -> None:
+def validate(content: object, schema: str, where: object, node: yaml.Node | None = None, partial: bool = False) -> None:
     """Check `content` against a closed schema; raises AvsbenchError for the first fault in reading order."""
     validator = jsonschema.Draft202012Validator(_schema(schema))
     errors = (e for e in validator.iter_errors(content) if not (partial and e.validator == "required"))
@@ -303,7 +301,7 @@ def validate(
     place = ".".join(map(str, path)) or "top level"
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         allowed = list(error.schema.get("properties", {}))
-        stray = [key for key in error.instance if key not in allowed][0]
+        stray = next(key for key in error.instance if key not in allowed)
         line = _line(node, [*path, stray])
         near = difflib.get_close_matches(str(stray), allowed, n=1, cutoff=0.4)
         raise AvsbenchError(

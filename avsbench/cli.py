@@ -18,7 +18,7 @@ log = logging.getLogger("avsbench")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse the command line, run one verb, return its exit code: 0 done, 1 unexpected failure, 2 a mendable problem."""
+    """Parse the command line and run one verb. Exit codes: 0 done, 1 unexpected failure, 2 a mendable problem."""
     arguments = _parser().parse_args(argv)
     _set_up_logging(arguments.log)
     try:
@@ -48,7 +48,9 @@ def acquire(args) -> None:
 
     plan = _plan(args)
     card = cards.dataset(args.dataset)
-    datasets.acquire(card, scale=plan.scale, root=args.root or plan.root(card.name), out=plan.paths, workers=args.threads)
+    datasets.acquire(
+        card, scale=plan.scale, root=args.root or plan.root(card.name), out=plan.paths, workers=args.threads
+    )
 
 
 def manifests(args) -> None:
@@ -187,7 +189,8 @@ def new_method(args) -> None:
 
 
 def check_method(args) -> int:
-    from avsbench.contract_checks import check_method as check, print_results
+    from avsbench.contract_checks import check_method as check
+    from avsbench.contract_checks import print_results
 
     return 0 if print_results(check(args.name)) else 1
 
@@ -272,7 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("name")
     added = verb("check-method", check_method, "run the contract tests on one method and explain what fails")
     added.add_argument("name")
-    added = of_dataset("verify-weights", verify_weights, "measured scores of official checkpoints against published ones")
+    added = of_dataset(
+        "verify-weights", verify_weights, "measured scores of official checkpoints against published ones"
+    )
     added.add_argument("--variant", required=True)
     added.add_argument("--tolerance", type=float, default=0.5, help="points (default %(default)s)")
     return parser
@@ -289,7 +294,7 @@ def _plan(args) -> Plan:
 
 def _run_spec(args):
     from avsbench import digest
-    from avsbench.engine.spec import RunSpec
+    from avsbench.spec import RunSpec
 
     plan = _plan(args)
     variant = cards.variant(args.variant)

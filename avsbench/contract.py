@@ -113,7 +113,7 @@ class Method(nn.Module):
         """Called before each training epoch (from 0): freeze, release, switch a bank."""
 
     def extra_state(self) -> dict:
-        """State beside parameters and buffers (a sound bank …): tensors, numbers, strings. Saved with the resume state."""
+        """State beside parameters and buffers (a sound bank …): tensors, numbers, strings; part of the resume state."""
         return {}
 
     def load_extra_state(self, state: dict) -> None:
@@ -153,7 +153,7 @@ class Method(nn.Module):
         return {key: value for key, value in renamed if key is not None}
 
     def train(self, mode: bool = True) -> "Method":
-        """Train mode, except for external (frozen) encoders, which stay in eval mode with their BatchNorm statistics."""
+        """Train mode, except for external (frozen) encoders: they stay in eval mode and keep BatchNorm statistics."""
         super().train(mode)
         for encoder in self.encoders().values():
             if not any(p.requires_grad for p in encoder.parameters()):

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from avsbench import cards
 
-PLUMBING = frozenset({"avsbench", "avsbench.errors", "avsbench.paths", "avsbench.cards", "avsbench.plan", "avsbench.digest",
-                      "avsbench.cli", "avsbench.provenance", "avsbench.devices"})  # fmt: skip
-"""Modules that move files and messages about but decide no number. What cards say reaches a rule through its settings."""
+PLUMBING = frozenset(
+    ["avsbench"]
+    + [f"avsbench.{name}" for name in ("errors", "paths", "cards", "plan", "spec", "digest", "cli", "devices")]
+    + ["avsbench.provenance", "avsbench.engine.trainlog"]
+)
+"""Modules that move files and messages about but decide no number. What cards say reaches a rule by its settings."""
 
 STAGES = {
     "acquire": ["avsbench.datasets"],

@@ -47,16 +47,16 @@ def release_stale_lock(folder: str | os.PathLike = ".snakemake") -> bool:
 def refresh_manifests(plan: Plan) -> None:
     """Bring manifests in step with a csv that changed after they were written.
 
-    Only manifests whose clips changed get new content; the others get a new date, and Snakemake compares small inputs by
-    content. So an added clip reruns its own shard and no other.
+    Only manifests whose clips changed get new content; the others get a new date, and Snakemake compares small inputs
+    by content. So a clip added at the end of the csv reruns its own shard and no other.
     """
     for dataset in cards.dataset_cards():
         acquired = Path(plan.paths.acquired(dataset))
         manifests = [Path(path) for path in plan.manifests(dataset)]
         if not acquired.is_file() or not all(path.is_file() for path in manifests):
             continue
-        table = Path(json.loads(acquired.read_text())["table"])
-        if table.is_file() and table.stat().st_mtime > min(path.stat().st_mtime for path in manifests):
+        csv = Path(json.loads(acquired.read_text())["csv"])
+        if csv.is_file() and csv.stat().st_mtime > min(path.stat().st_mtime for path in manifests):
             from avsbench.store.manifest import write_dataset_manifests
 
             write_dataset_manifests(cards.dataset(dataset), plan.paths)

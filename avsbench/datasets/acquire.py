@@ -35,7 +35,8 @@ def acquire(
         workers: processes that render; at most 4 and one a core by default.
 
     Returns:
-        What was written: dataset, scale, source, clips (split -> number) and table (sha256 of the reader's table).
+        What was written: dataset, scale, source, clips (split -> number), csv (the official table) and table (sha256 of
+        what the reader makes of it).
 
     Raises:
         AvsbenchError: the released data are missing or incomplete; says where to ask for them and where to put them.
@@ -57,7 +58,8 @@ def acquire(
     if clips != expected:
         _LOG.warning("%s: the table has %s clips, the publication %s", card.name, clips, expected)
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
-    content = {"dataset": card.name, "scale": scale, "source": source, "clips": clips, "table": digest}
+    csv = str(official / LAYOUT[card.name][1][0])
+    content = {"dataset": card.name, "scale": scale, "source": source, "clips": clips, "csv": csv, "table": digest}
     with atomic(out.acquired(card.name)) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
     return content

@@ -1,8 +1,8 @@
 """Stand-ins for published encoders at scale mini: small networks trained on the embedded training clips.
 
-A frozen random encoder hears nothing, and ImageNet or AudioSet weights do not fit a small network. So the small members of
-both families learn to tell the embedded classes apart, in seconds, from training clips alone; methods load the result
-as they load a published file. Each data set has its own classifier on top, since their class names differ.
+A frozen random encoder hears nothing, and ImageNet or AudioSet weights do not fit a small network. So the small members
+of both families learn to tell the embedded classes apart, in seconds, from training clips alone; methods load the
+result as they load a published file. Each data set has a classifier of its own, since their class names differ.
 """
 
 import logging
@@ -35,7 +35,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass
 class Examples:
-    """Training examples of one data set: inputs [N,…] and targets, class ids int64 [N] or several at once float [N,K]."""
+    """Training examples of one data set: inputs [N,…]; targets: class ids int64 [N], or several at once float [N,K]."""
 
     inputs: Tensor
     targets: Tensor
@@ -58,9 +58,10 @@ def pretrain_stand_in(
         paths: where the shards of scale mini lie.
         datasets: their training splits are the examples.
         out: safetensors file with the encoder alone.
+        epochs: 0 for the usual number.
 
     Returns:
-        Data set -> accuracy on its training examples; a stand-in near chance would explain a method that does not listen.
+        Data set -> accuracy on its training examples; near chance, it would explain a method that does not listen.
     """
     if paths.scale != "mini":
         raise AvsbenchError(
@@ -178,7 +179,7 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def mix_sounds(mel: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Loudness by up to a factor of two, and half of the examples joined with another one's sound: both are heard then."""
+    """Loudness by up to a factor of two, and half of the examples joined with the sound of another: both are heard."""
     # log(power + 0.01) -> magnitude and back, as `vggish_mel` made it
     magnitude = (mel.exp() - 0.01).clamp(min=0) * torch.empty(len(mel), 1, 1, 1).uniform_(0.5, 2)
     other = torch.randperm(len(mel))

@@ -1,7 +1,7 @@
 """Saliency: what stands out in colour and lies near the centre. No sound, no training; a control for every benchmark.
 
-Paper: none. Origin: written for this suite; colour contrast against the frame's border and mean, in the spirit of classical
-salient-object detection. Licence: Apache-2.0.
+Paper: none. Origin: written for this suite; colour contrast against the frame's border and mean, in the spirit of
+classical salient-object detection. Licence: Apache-2.0.
 """
 
 import torch

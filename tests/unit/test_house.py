@@ -52,7 +52,9 @@ def imported_rooms(path):
                 yield parts[0], node.lineno
 
 
-@pytest.mark.parametrize(("path", "room"), [pytest.param(*m, id=str(m[0].relative_to(cards.PACKAGE))) for m in modules()])
+@pytest.mark.parametrize(
+    ("path", "room"), [pytest.param(*m, id=str(m[0].relative_to(cards.PACKAGE))) for m in modules()]
+)
 def test_imports_never_go_up(path, room):
     if room == "__init__":
         return
@@ -98,9 +100,7 @@ def test_planning_imports_neither_torch_nor_librosa():
         "avsbench.plan.Plan(avsbench.plan.load_config('config/config.yaml')).runs;"
         "print([m for m in ('torch', 'librosa', 'pandas', 'h5py') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cards.PROJECT, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cards.PROJECT, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -42,7 +42,7 @@ def test_twenty_variants_three_seeds_full_scale(project):
     counts = {"train": 8498, "val": 1304, "test": 1554}
     rows = [f"v{n},v{n}_0_10000,0,0,guitar,{split},v2" for split, count in counts.items() for n in range(count)]
     table.write_text("vid,uid,s_min,s_sec,a_obj,split,label\n" + "\n".join(rows))
-    (base / "acquired.json").write_text(json.dumps({"dataset": "avss", "table": str(table)}))
+    (base / "acquired.json").write_text(json.dumps({"dataset": "avss", "csv": str(table)}))
 
     import sys
 

@@ -88,7 +88,7 @@ rule official:
         "../../environment.yml"
     params:
         options=OPTIONS,
-        code=digest.stage("official"),
+        code=lambda w: digest.stage("official", cards.variant(w.variant).method.name),
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
     message:
         "take the authors' checkpoint of {wildcards.variant} on {wildcards.dataset}"

@@ -1,0 +1,126 @@
+"""The documented command, from an empty folder to the leaderboard, and what it leaves behind."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.e2e.conftest import COMMAND, kill_when, new_project, start
+
+pytestmark = pytest.mark.slow
+
+RUN = "results/mini/ms3/tpavi-r50/0"
+
+
+def test_leaderboard_shows_every_run(finished):
+    text = (finished.folder / "results/leaderboard.md").read_text()
+    for word in ("saliency", "tpavi-r50", "mini", "miou", "f_at_0.5", "miou_avss", "Published"):
+        assert word in text, word
+    assert "not defined for avss" in text  # the skipped pair, with its reason
+    table = pd.read_parquet(finished.folder / "results/leaderboard.parquet")
+    assert set(table["dataset"]) == {"s4", "ms3", "avss"}
+    assert {"A", "B", "C", "D"} <= set(table["protocol"])
+
+
+def test_second_call_has_nothing_to_do(finished):
+    assert finished.planned() == {}
+
+
+def test_run_record_is_complete(finished):
+    record = json.loads((finished.folder / RUN / "run.json").read_text())
+    assert record["seed"] in (0, "0")
+    assert record["code"]
+    assert record["selection"]["split"] == "val"
+    assert record["parameters"]["total"] > record["parameters"]["trainable"] > 0
+    assert record["versions"]["torch"]
+    assert record["seconds"]["train"] > 0
+    assert (finished.folder / RUN / "curves.png").stat().st_size > 1000
+    assert not list((finished.folder / RUN).glob("state/*"))
+
+
+def test_scores_can_be_recomputed_from_frames(finished):
+    from avsbench.evaluation.score import read_scores, scores_from_frames
+
+    stored = read_scores(finished.folder / RUN / "scores/positive.json")["values"]
+    again = scores_from_frames(finished.folder / RUN / "scores/positive.frames.parquet", fscore_k=(1, 4))
+    assert stored.keys() == again.keys()
+    assert all(stored[name] == again[name] for name in stored)
+
+
+def test_load_from_another_folder(finished, tmp_path):
+    code = f"""
+import numpy as np, avsbench
+model = avsbench.load("tpavi-r50", dataset="ms3", weights={str(finished.folder / RUN / "weights.safetensors")!r},
+                      weights_root={str(finished.folder / "weights")!r})
+frames = np.random.RandomState(0).randint(0, 255, (5, 120, 160, 3), dtype=np.uint8)
+wav = np.random.RandomState(1).randint(-9000, 9000, (80000, 2)).astype(np.int16)
+result = model.predict(frames, (wav, 16000))
+print(result["masks"].shape, result["masks"].dtype)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=finished.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bool" in done.stdout
+
+
+def test_a_killed_workflow_continues_with_the_same_command(finished, tmp_path):
+    """kill -9 of the whole group in the middle of a training; the same command ends with the same weights."""
+    project = new_project(tmp_path / "killed")
+    for name in ("data", "weights"):
+        shutil.copytree(finished.folder / name, project.folder / name)
+    log = project.folder / RUN / "log.jsonl"
+
+    def training_is_on():
+        return log.exists() and sum('"validation"' in line for line in log.read_text().splitlines()) >= 1
+
+    kill_when(start(project), training_is_on)
+    assert not (project.folder / RUN / "weights.safetensors").exists()
+    assert list((project.folder / ".snakemake/locks").glob("*")), "the kill came too early or too late to leave a lock"
+    done = project.command(COMMAND)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads((project.folder / RUN / "run.json").read_text())["resumes"] >= 1
+    mine, theirs = ((p.folder / RUN / "weights.safetensors") for p in (project, finished))
+    assert _tensors(mine) == _tensors(theirs)
+
+
+def test_a_kill_during_preparation_leaves_nothing_half_written(tmp_path):
+    project = new_project(tmp_path / "early")
+    kill_when(start(project), lambda: bool(list(project.folder.glob("data/mini/*/shards/*.h5"))))
+    done = project.command([*COMMAND, "--", "data/mini/ms3/index/train.parquet", "data/mini/s4/index/test.parquet"])
+    assert done.returncode == 0, done.stderr[-4000:]
+    table = pd.read_parquet(project.folder / "data/mini/ms3/index/train.parquet")
+    assert list(table["position"]) == list(range(len(table)))
+    assert not list(project.folder.rglob("*.tmp"))
+
+
+def test_a_failed_run_is_visible_and_the_same_command_retries(finished, tmp_path):
+    project = new_project(tmp_path / "failed")
+    for name in ("data", "weights", "results"):
+        shutil.copytree(finished.folder / name, project.folder / name)
+    before = (project.folder / "results/leaderboard.md").read_bytes()
+    project.edit("config/config.yaml", "epochs: 4", "epochs: 4\n    optimizer: {lr: 1.0e+30}")
+    done = project.command(COMMAND)
+    assert done.returncode != 0
+    partial = (project.folder / "results/leaderboard.partial.md").read_text()
+    assert "not finite" in partial
+    assert "saliency" in partial
+    assert (project.folder / "results/leaderboard.md").read_bytes() == before
+    project.edit("config/config.yaml", "epochs: 4\n    optimizer: {lr: 1.0e+30}", "epochs: 4")
+    done = project.command(COMMAND)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def _tensors(file) -> dict[str, bytes]:
+    from safetensors.numpy import load_file
+
+    return {key: np.ascontiguousarray(value).tobytes() for key, value in load_file(file).items()}
