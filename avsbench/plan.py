@@ -54,6 +54,10 @@ def load_config(path: str | Path, override: dict | None = None) -> dict:
 
 def check_config(config: dict, where: object = "config/config.yaml") -> dict:
     """Check a configuration (schema, then names against the cards) and return it."""
+    if isinstance(config.get("seeds"), list):
+        # `--config seeds=[1]` hands the numbers over as text.
+        seeds = [int(seed) if isinstance(seed, str) and seed.isdigit() else seed for seed in config["seeds"]]
+        config = {**config, "seeds": seeds}
     cards.validate(config, "config", where)
     for dataset, variants in config["runs"].items():
         cards.known(dataset, cards.dataset_cards(), f"{where}: runs", "data set")

@@ -55,7 +55,7 @@ def refresh_manifests(plan: Plan) -> None:
         manifests = [Path(path) for path in plan.manifests(dataset)]
         if not acquired.is_file() or not all(path.is_file() for path in manifests):
             continue
-        csv = Path(json.loads(acquired.read_text())["csv"])
+        csv = Path(json.loads(acquired.read_text()).get("csv", ""))
         if csv.is_file() and csv.stat().st_mtime > min(path.stat().st_mtime for path in manifests):
             from avsbench.store.manifest import write_dataset_manifests
 

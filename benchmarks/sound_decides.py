@@ -1,9 +1,10 @@
-"""Does sound decide on mini MS3? Trained TPAVI with its sound, with silence, with another clip's sound; and trained without sound.
+"""Does sound decide on mini MS3? TPAVI with its sound, with silence, with another clip's sound; trained without sound.
 
     python benchmarks/sound_decides.py --variant tpavi-r50 --seeds 0 1 2
 
-Silence and swaps are data roots of their own whose front-end shards are rewritten and whose other files are links; everything
-runs through the ordinary verbs. The bar: each of the three stays at least 10 points of mIoU on non-empty frames below.
+Silence and swaps are data roots of their own whose front-end shards are rewritten and whose other files are links;
+everything runs through the ordinary verbs. The bar: each of the three stays at least 10 points of mIoU on non-empty
+frames below.
 """
 
 import argparse
@@ -110,9 +111,8 @@ def main() -> None:
     top = np.mean([row["with sound"] for row in rows])
     for kind in kinds:
         values = [row[kind] for row in rows]
-        print(
-            f"| {kind} | {np.mean(values):.1f} | {', '.join(f'{v:.1f}' for v in values)} | {top - np.mean(values):.1f} |"
-        )
+        mean, each = np.mean(values), ", ".join(f"{value:.1f}" for value in values)
+        print(f"| {kind} | {mean:.1f} | {each} | {top - mean:.1f} |")
 
 
 if __name__ == "__main__":

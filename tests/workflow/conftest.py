@@ -42,7 +42,7 @@ class Project:
         jobs = {}
         for line in (done.stdout + done.stderr).splitlines():
             parts = line.split()
-            if len(parts) == 2 and parts[1].isdigit() and not parts[0].startswith("-"):
+            if len(parts) == 2 and parts[1].isdigit() and parts[0].isidentifier():
                 jobs[parts[0]] = int(parts[1])
         return jobs
 

@@ -1,0 +1,53 @@
+"""A disk that is really full (a small tmpfs): one clear message, nothing half-written, and a retry that works."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avsbench import cards
+from avsbench.paths import Paths
+from avsbench.store.manifest import write_dataset_manifests
+from tests.unit.rendered import rendered  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with 400 KiB of room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a small tmpfs needs root: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_extract_on_a_full_disk(small_disk, rendered):  # noqa: F811
+    card = cards.dataset("ms3")
+    paths = Paths("mini", str(small_disk / "data"))
+    official = Path(paths.official("ms3"))
+    official.parent.mkdir(parents=True)
+    official.symlink_to(rendered("ms3"))
+    write_dataset_manifests(card, paths)
+    before = files(small_disk)
+    command = [sys.executable, "-m", "avsbench.cli", "extract", "--dataset", "ms3", "--split", "test", "--shard", "0"]
+    command += ["--scale", "mini", "--data-root", paths.data_root]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cards.PROJECT, env=os.environ, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert files(small_disk) == before
+
+    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cards.PROJECT, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path(paths.shard("ms3", "test", 0, 1)).is_file()
