@@ -100,6 +100,7 @@ class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
         widths: tuple[int, ...] = (64, 128, 320, 512),
         heads: tuple[int, ...] = (1, 2, 5, 8),
         mlp_ratios: tuple[int, ...] = (4, 4, 4, 4),
+        reductions: tuple[int, ...] = (8, 4, 2, 1),
         drop_path: float = 0.1,
     ):
         super().__init__(
@@ -108,7 +109,7 @@ class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
             embed_dims=widths,
             num_heads=heads,
             mlp_ratios=mlp_ratios,
-            sr_ratios=(8, 4, 2, 1),
+            sr_ratios=reductions,
             drop_path_rate=drop_path,
         )
         self.channels = tuple(widths)
@@ -140,7 +141,12 @@ BUILDERS: dict[tuple[str, str], Callable[[], VisualEncoder]] = {
         block=BasicBlock, layers=(1, 1, 1, 1), widths=(16, 32, 48, 64), stem_width=16
     ),
     ("pvt", "mini"): lambda: PVTEncoder(
-        depths=(1, 1, 1, 1), widths=(16, 32, 48, 64), heads=(1, 2, 3, 4), mlp_ratios=(2, 2, 2, 2), drop_path=0.0
+        depths=(1, 1, 1, 1),
+        widths=(32, 48, 64, 96),
+        heads=(1, 1, 2, 3),
+        mlp_ratios=(2, 2, 2, 2),
+        reductions=(4, 2, 1, 1),  # maps of 64 x 64 images are small
+        drop_path=0.0,
     ),
 }
 """(family, scale) -> encoder with random weights. Scale smoke takes the encoders of full."""

@@ -26,15 +26,19 @@ CLIP = 5
 
 
 class DilatedNeck(nn.Module):
-    """Four parallel 3x3 convolutions of growing dilation, summed: [F,C_i,h,w] -> [F,C,h,w]."""
+    """Four parallel 3x3 convolutions of growing dilation, summed: [F,C_i,h,w] -> [F,C,h,w].
 
-    def __init__(self, channels: int, width: int):
+    Args:
+        deviation: of the initial weights.
+    """
+
+    def __init__(self, channels: int, width: int, deviation: float):
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Conv2d(channels, width, kernel_size=3, padding=rate, dilation=rate) for rate in (3, 6, 12, 18)
         )
         for branch in self.branches:
-            nn.init.normal_(branch.weight, std=0.01)
+            nn.init.normal_(branch.weight, std=deviation)
 
     def forward(self, x: Tensor) -> Tensor:
         return sum(branch(x) for branch in self.branches)
@@ -127,6 +131,9 @@ class TPAVI(Method):
         audio: VGGish; frozen here.
         channels: K of the scores.
         width: channels C of neck and decoder.
+        head_width: channels before the last convolution.
+        neck_deviation: of the initial weights of the necks, 0.01 as published; a narrower network needs more to keep
+            the size of its features.
         align_bias: whether the audio projection has a bias (the released semantic model has none).
         matching: the audio-visual matching loss.
         attend: what pixels attend to, "audio", "visual" or both; the results of both are averaged.
@@ -142,6 +149,7 @@ class TPAVI(Method):
         channels: int,
         width: int,
         head_width: int,
+        neck_deviation: float,
         align_bias: bool,
         matching: Matching,
         attend: tuple[str, ...] = ("audio",),
@@ -153,7 +161,7 @@ class TPAVI(Method):
         self.channels, self.attend, self.skip_padding, self.matching = channels, tuple(attend), skip_padding, matching
         self.visual = visual
         self.audio = audio.requires_grad_(False).eval()
-        self.necks = nn.ModuleList(DilatedNeck(count, width) for count in visual.channels)
+        self.necks = nn.ModuleList(DilatedNeck(count, width, neck_deviation) for count in visual.channels)
         self.attention = nn.ModuleList(
             TemporalPixelAttention(width=width, align_bias=align_bias) for _ in visual.channels
         )
@@ -282,12 +290,14 @@ def build(
     """
     semantic = dataset.task == "semantic"
     first_frame = dataset.supervision.startswith("first frame")
+    mini = scale == "mini"
     return TPAVI(
         visual=visual_encoder(backbone, scale),
         audio=audio_encoder("vggish", scale),
         channels=dataset.num_classes,
-        width=32 if scale == "mini" else 256,
-        head_width=16 if scale == "mini" else 32,
+        width=32 if mini else 256,
+        head_width=(16 if semantic else 8) if mini else 32,
+        neck_deviation=0.04 if mini else 0.01,
         align_bias=not semantic,
         matching=Matching(form="semantic" if semantic else "cosine" if first_frame else "binary"),
         attend=attend,
