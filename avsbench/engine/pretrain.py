@@ -83,6 +83,8 @@ def pretrain_stand_in(
     fit(network, heads, examples, augment, epochs or EPOCHS[encoder.kind], encoder.name)
     accuracy = {card.name: score(network, heads[i], examples[i]) for i, card in enumerate(datasets)}
     inner = network.encoder if isinstance(network, Pooled) else network
+    if encoder.kind == "audio":
+        _unit_scale(network, examples)
     about = {"encoder": encoder.name, "scale": paths.scale, "seed": seed, "accuracy": accuracy}
     save_weights(out, inner.state_dict(), about)
     shown = ", ".join(f"{name} {value:.0%}" for name, value in accuracy.items())
@@ -95,6 +97,18 @@ def _for_relu(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def _unit_scale(network: nn.Module, examples: list[Examples]) -> None:
+    """Scale the last layer so that embeddings deviate by 1, as a network on top expects of what it is fed.
+
+    The classifier's training leaves them an order of magnitude larger; the last ReLU makes the scaling exact.
+    """
+    embedding = torch.cat([network(part) for each in examples for part in each.inputs.split(128)])
+    last = network.embeddings[4]
+    last.weight /= embedding.std()
+    last.bias /= embedding.std()
 
 
 class Pooled(nn.Module):

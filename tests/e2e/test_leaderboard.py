@@ -4,12 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.e2e.conftest import COMMAND, kill_when, new_project, start
+from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.slow
 
@@ -78,10 +80,9 @@ def test_a_killed_workflow_continues_with_the_same_command(finished, tmp_path):
     project = new_project(tmp_path / "killed")
     for name in ("data", "weights"):
         shutil.copytree(finished.folder / name, project.folder / name)
-    log = project.folder / RUN / "log.jsonl"
 
     def training_is_on():
-        return log.exists() and sum('"validation"' in line for line in log.read_text().splitlines()) >= 1
+        return len(list((project.folder / RUN / "state").glob("*.pt"))) > 1
 
     kill_when(start(project), training_is_on)
     assert not (project.folder / RUN / "weights.safetensors").exists()
@@ -104,9 +105,7 @@ def test_a_kill_during_preparation_leaves_nothing_half_written(tmp_path):
 
 
 def test_a_failed_run_is_visible_and_the_same_command_retries(finished, tmp_path):
-    project = new_project(tmp_path / "failed")
-    for name in ("data", "weights", "results"):
-        shutil.copytree(finished.folder / name, project.folder / name)
+    project = Project(Path(shutil.copytree(finished.folder, tmp_path / "failed", symlinks=True)))
     before = (project.folder / "results/leaderboard.md").read_bytes()
     project.edit("config/config.yaml", "epochs: 4", "epochs: 4\n    optimizer: {lr: 1.0e+30}")
     done = project.command(COMMAND)
