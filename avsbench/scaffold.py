@@ -26,7 +26,7 @@ def new_method(name: str, models: Path | None = None) -> Path:
     if folder.exists() or name in cards.method_cards():
         raise AvsbenchError(f"the method {name!r} exists", found=folder, hint="choose another name")
     class_name = "".join(part.capitalize() for part in name.split("_"))
-    shutil.copytree(models / "_template", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(cards.PROJECT / "models" / "_template", folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in folder.rglob("*"):
         if file.suffix in TEXT:
             text = file.read_text().replace("Template", class_name)

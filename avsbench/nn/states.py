@@ -8,13 +8,10 @@ SHOWN = 5
 """Keys named in an error before it only counts."""
 
 
-def load_strict(module: nn.Module, state: dict[str, Tensor], where: object = None) -> None:
+def load_strict(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Load `state` into `module`; every tensor of either side must have its partner of the same shape.
 
     One exception: `num_batches_tracked` may be missing, since files older than that counter lack it; it stays 0.
-
-    Args:
-        where: what errors name, e.g. a file; by default the class of the module.
 
     Raises:
         AvsbenchError: lists missing, unexpected and misshapen tensors.
@@ -31,7 +28,7 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], where: object = Non
     faults = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds.items() if keys]
     if faults:
         raise AvsbenchError(
-            f"{where or type(module).__name__}: the weights do not fit {type(module).__name__}",
+            f"the weights do not fit {type(module).__name__}",
             found="\n            ".join(faults),
             expected=f"{len(own)} tensors, {', '.join(list(own)[:2])} …",
             hint="check that the file belongs to this network and scale",
