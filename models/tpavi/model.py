@@ -296,7 +296,7 @@ def build(
         audio=audio_encoder("vggish", scale),
         channels=dataset.num_classes,
         width=32 if mini else 256,
-        head_width=(16 if semantic else 8) if mini else 32,
+        head_width=8 if mini and not semantic else 32,
         neck_deviation=0.04 if mini else 0.01,
         align_bias=not semantic,
         matching=Matching(form="semantic" if semantic else "cosine" if first_frame else "binary"),

@@ -14,6 +14,7 @@ LOSS = "models/tpavi/loss.py"
 def finished(tmp_path_factory):
     """A project that Snakemake takes for finished; tests get copies."""
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    project.edit("config/config.yaml", "ms3: [saliency, tpavi-r50]", "ms3: [saliency, tpavi-r50, tpavi-pvt]")
     project.pretend_complete()
     assert project.planned() == {}
     return project
@@ -51,7 +52,7 @@ def test_an_edited_report_template_reruns_the_report_alone(complete):
 
 
 def test_an_edited_recipe_retrains_that_data_set_alone(complete):
-    complete.edit("models/tpavi/method.yaml", "avss: {select", "avss: {epochs: 3, select")
+    complete.edit("models/tpavi/method.yaml", "avss: {batch: 2", "avss: {clip_norm: 1.0, batch: 2")
     jobs = complete.planned()
     assert jobs["train_tpavi_r50"] == 1
     assert "train_tpavi_pvt" not in jobs
