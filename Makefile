@@ -13,7 +13,7 @@ leaderboard: $(VENV)/.installed ## build results/leaderboard.md (embedded data u
 	@echo; echo "Written: results/leaderboard.md"
 
 test: $(VENV)/.installed ## run the tests
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist worksteal $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.installed ## ruff, snakefmt and snakemake's own linter
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def start(project: Project) -> subprocess.Popen:
     )
 
 
-def kill_when(process: subprocess.Popen, condition, seconds: float = 240) -> None:
+def kill_when(process: subprocess.Popen, condition, seconds: float = 600) -> None:
     """SIGKILL to the whole group as soon as `condition()` holds."""
     end = time.monotonic() + seconds
     while not condition():
