@@ -105,6 +105,29 @@ def test_a_kill_during_preparation_leaves_nothing_half_written(tmp_path):
     assert not list(project.folder.rglob("*.tmp"))
 
 
+def test_an_added_clip_reruns_its_own_shard_alone(finished, tmp_path):
+    project = Project(Path(shutil.copytree(finished.folder, tmp_path / "added", symlinks=True)))
+    add_clip(project.folder / "data/mini/ms3/official")
+    jobs = project.planned()
+    assert {jobs["extract"], jobs["audio"], jobs["index"]} == {1}
+    assert jobs["train_tpavi_r50"] == 1
+    assert {"acquire", "pretrain_mini"}.isdisjoint(jobs)
+
+
+def add_clip(official: Path, name: str = "addedclip01_0") -> None:
+    """Append a training clip to MS3: the files of the last one under another name."""
+    csv = official / "ms3_meta_data.csv"
+    rows = csv.read_text().splitlines()
+    source = next(row.split(",")[0] for row in reversed(rows) if row.endswith(",train"))
+    data = official / "ms3_data"
+    for folder in (data / "visual_frames", data / "gt_masks/train"):
+        (folder / name).mkdir()
+        for file in (folder / source).iterdir():
+            shutil.copy(file, folder / name / file.name.replace(source, name))
+    shutil.copy(data / f"audio_wav/train/{source}.wav", data / f"audio_wav/train/{name}.wav")
+    csv.write_text("\n".join([*rows, f"{name},train"]) + "\n")
+
+
 def test_a_failed_run_is_visible_and_the_same_command_retries(finished, tmp_path):
     project = Project(Path(shutil.copytree(finished.folder, tmp_path / "failed", symlinks=True)))
     before = (project.folder / "results/leaderboard.md").read_bytes()
