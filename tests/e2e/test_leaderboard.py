@@ -13,8 +13,7 @@ import pytest
 from tests.e2e.conftest import COMMAND, kill_when, new_project, start
 from tests.workflow.conftest import Project
 
-# One worker runs them all, so that the finished project is made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.slow
 
 RUN = "results/mini/ms3/tpavi-r50/0"
 

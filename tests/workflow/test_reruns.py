@@ -8,7 +8,6 @@ import pytest
 from tests.workflow.conftest import Project, copy_project
 
 LOSS = "models/tpavi/loss.py"
-pytestmark = pytest.mark.xdist_group("reruns")
 
 
 @pytest.fixture(scope="module")
