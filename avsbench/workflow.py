@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 
 from avsbench import cards
@@ -42,6 +43,13 @@ def release_stale_lock(folder: str | os.PathLike = ".snakemake") -> bool:
     except OSError as error:
         logging.getLogger(__name__).warning("no advisory locks in %s (%s): a killed run needs --unlock", folder, error)
     return removed
+
+
+def put_environment_on_path() -> None:
+    """Let rules find `avsbench` when Snakemake was called by its path, without activating its environment."""
+    here = str(Path(sys.executable).parent)
+    if here not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
 
 
 def refresh_manifests(plan: Plan) -> None:

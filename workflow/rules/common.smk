@@ -7,7 +7,7 @@ PLAN = plan.Plan(plan.check_config(config))
 PATHS = PLAN.paths
 OPTIONS = PLAN.cli_options()
 
-# A killed Snakemake leaves its lock behind; see avsbench.workflow.
+house.put_environment_on_path()
 house.release_stale_lock()
 house.refresh_manifests(PLAN)
 
