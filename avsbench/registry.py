@@ -22,11 +22,10 @@ from avsbench import cards
 from avsbench.cards import DatasetCard, MethodCard, Variant
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
+from avsbench.nn.states import misfits
 from avsbench.paths import Paths
 
 SIGNATURE = "build(*, dataset: DatasetCard, scale: str, image_size: int, **options) -> Method"
-SHOWN = 5
-"""Keys named in an error before it only counts."""
 
 
 # building
@@ -150,16 +149,7 @@ def load_own(method: Method, state: dict[str, Tensor], where: object, keys: set[
     """
     full = method.state_dict()
     expected = {key: full[key] for key in keys} if keys is not None else method.own_state()
-    faults = {
-        "missing": [key for key in expected if key not in state],
-        "unexpected": [key for key in state if key not in expected],
-        "of another shape": [
-            f"{key} {list(state[key].shape)} instead of {list(expected[key].shape)}"
-            for key in expected
-            if key in state and state[key].shape != expected[key].shape
-        ],
-    }
-    found = [f"{len(names)} {kind}: {_some(names)}" for kind, names in faults.items() if names]
+    found = misfits(state, expected)
     if found:
         raise AvsbenchError(
             f"{where}: the weights do not fit {type(method).__name__}",
@@ -168,11 +158,6 @@ def load_own(method: Method, state: dict[str, Tensor], where: object, keys: set[
             hint="check variant, data set and scale; weights of an older network have to be trained again",
         )
     method.load_state_dict(state, strict=False)
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" … and {more} more" if more > 0 else "")
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict]:

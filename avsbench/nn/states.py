@@ -17,15 +17,8 @@ def load_strict(module: nn.Module, state: dict[str, Tensor]) -> None:
         AvsbenchError: lists missing, unexpected and misshapen tensors.
     """
     own = module.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    misshapen = [
-        f"{key} {list(value.shape)} instead of {list(own[key].shape)}"
-        for key, value in state.items()
-        if key in own and own[key].shape != value.shape
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
-    faults = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds.items() if keys]
+    optional = {key: value for key, value in own.items() if key.endswith("num_batches_tracked") and key not in state}
+    faults = misfits(state, {key: value for key, value in own.items() if key not in optional})
     if faults:
         raise AvsbenchError(
             f"the weights do not fit {type(module).__name__}",
@@ -34,6 +27,20 @@ def load_strict(module: nn.Module, state: dict[str, Tensor]) -> None:
             hint="check that the file belongs to this network and scale",
         )
     module.load_state_dict(state, strict=False)
+
+
+def misfits(state: dict[str, Tensor], expected: dict[str, Tensor]) -> list[str]:
+    """What keeps `state` from filling `expected`: a line for missing, unexpected and misshapen tensors each."""
+    kinds = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(value.shape)}"
+            for key, value in expected.items()
+            if key in state and state[key].shape != value.shape
+        ],
+    }
+    return [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds.items() if keys]
 
 
 def _some(keys: list[str]) -> str:
