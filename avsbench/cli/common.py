@@ -1,0 +1,86 @@
+"""What verbs share: the options of a data set, a shard and a run, and the plan that they lead to."""
+
+import argparse
+import json
+from collections.abc import Callable
+
+from avsbench import cards
+from avsbench.plan import SPLITS, Plan, load_config
+
+__all__ = ["SPLITS", "Verbs", "config_overrides", "plan_of", "run_spec"]
+
+
+class Verbs:
+    """Adds verbs to the command line; each topic of this package registers its own."""
+
+    def __init__(self, parser: argparse.ArgumentParser):
+        self._verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        self._shared = argparse.ArgumentParser(add_help=False)
+        group = self._shared.add_argument_group("where and how large (defaults: the configuration)")
+        group.add_argument("--config", default="config/config.yaml")
+        group.add_argument("--scale", choices=cards.SCALES)
+        group.add_argument("--image-size", type=int)
+        group.add_argument("--data-root")
+        group.add_argument("--results-root")
+        group.add_argument("--weights-root")
+        group.add_argument("--log", help="also write messages to this file")
+
+    def verb(self, name: str, run: Callable, text: str, **options) -> argparse.ArgumentParser:
+        """A verb `name` that calls `run(args)`, which returns an exit code or None; add its options to the result."""
+        added = self._verbs.add_parser(name, help=text, description=text, parents=[self._shared], **options)
+        added.set_defaults(run=run)
+        return added
+
+    def of_dataset(self, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        added = self.verb(name, run, text)
+        added.add_argument("--dataset", required=True)
+        return added
+
+    def of_shard(self, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        added = self.of_dataset(name, run, text)
+        added.add_argument("--split", required=True, choices=SPLITS)
+        added.add_argument("--shard", required=True, type=int)
+        return added
+
+    def of_run(self, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        added = self.of_dataset(name, run, text)
+        added.add_argument("--variant", required=True)
+        added.add_argument("--seed", default="0")
+        added.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+        added.add_argument("--threads", type=int, default=1)
+        added.add_argument("--code", help="source digest, when a workflow has computed it")
+        added.add_argument("--recipe", help="resolved recipe as JSON (default: from the card)")
+        return added
+
+
+def config_overrides(args) -> dict:
+    """The options that stand for keys of the configuration."""
+    keys = ("scale", "image_size", "data_root", "results_root", "weights_root")
+    return {key: getattr(args, key) for key in keys if getattr(args, key) is not None}
+
+
+def plan_of(args) -> Plan:
+    """The plan of the configuration file and of the options laid over it."""
+    return Plan(load_config(args.config, config_overrides(args)))
+
+
+def run_spec(args):
+    """What each stage of a run takes."""
+    from avsbench import digest
+    from avsbench.spec import RunSpec
+
+    plan = plan_of(args)
+    variant = cards.variant(args.variant)
+    stage = "train" if variant.method.trainable else "predict"
+    return RunSpec(
+        scale=plan.scale,
+        dataset=args.dataset,
+        variant=args.variant,
+        seed=args.seed,
+        recipe=json.loads(args.recipe) if args.recipe else plan.recipe(args.dataset, args.variant),
+        image_size=plan.image_size,
+        paths=plan.paths,
+        threads=args.threads,
+        device=args.device,
+        code=args.code or digest.stage(stage, variant.method.name),
+    )

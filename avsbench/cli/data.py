@@ -1,0 +1,84 @@
+"""Verbs that make data: from a download to shards, index and front ends."""
+
+from pathlib import Path
+
+from avsbench import cards
+from avsbench.cli.common import SPLITS, Verbs, plan_of
+
+
+def register(verbs: Verbs) -> None:
+    added = verbs.of_dataset("acquire", acquire, "find or render a data set in its official layout")
+    added.add_argument("--root", help="folder of the released data")
+    added.add_argument("--threads", type=int, default=1)
+    verbs.of_dataset("manifests", manifests, "share the clips of a data set out to shards")
+    verbs.of_shard("extract", extract, "frames, masks and sound of one shard")
+    added = verbs.of_dataset("index", index, "table of a split: a row per clip")
+    added.add_argument("--split", required=True, choices=SPLITS)
+    added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
+    added = verbs.of_shard("audio", audio, "one front end of one shard")
+    added.add_argument("--front-end", required=True)
+
+
+def acquire(args) -> None:
+    from avsbench import datasets
+
+    plan = plan_of(args)
+    card = cards.dataset(args.dataset)
+    datasets.acquire(
+        card, scale=plan.scale, root=args.root or plan.root(card.name), out=plan.paths, workers=args.threads
+    )
+
+
+def manifests(args) -> None:
+    from avsbench.store.manifest import write_dataset_manifests
+
+    plan = plan_of(args)
+    write_dataset_manifests(cards.dataset(args.dataset), plan.paths)
+
+
+def extract(args) -> None:
+    from avsbench import datasets
+    from avsbench.store.extract import extract_shard
+
+    plan = plan_of(args)
+    card = cards.dataset(args.dataset)
+    place = (card.name, args.split, args.shard, plan.shard_count(card.name, args.split))
+    extract_shard(
+        card=card,
+        scale=plan.scale,
+        image_size=plan.image_size,
+        reader=datasets.reader(card, Path(plan.paths.official(card.name))),
+        manifest_path=plan.paths.manifest(*place),
+        out=plan.paths.shard(*place),
+        faults_out=plan.paths.faults(*place),
+        split=args.split,
+        shard=args.shard,
+        shards=place[-1],
+    )
+
+
+def index(args) -> None:
+    from avsbench.store.index import build_index
+
+    plan = plan_of(args)
+    build_index(
+        card=cards.dataset(args.dataset),
+        scale=plan.scale,
+        split=args.split,
+        paths=plan.paths,
+        allow_incomplete=args.allow_incomplete,
+    )
+
+
+def audio(args) -> None:
+    from avsbench.store.audio import audio_shard
+
+    plan = plan_of(args)
+    card = cards.dataset(args.dataset)
+    place = (args.split, args.shard, plan.shard_count(card.name, args.split))
+    audio_shard(
+        card=card,
+        front_end=args.front_end,
+        shard_path=plan.paths.shard(card.name, *place),
+        out=plan.paths.audio(card.name, args.front_end, *place),
+    )

@@ -1,0 +1,89 @@
+"""Verbs of a run: encoders, training, prediction, scores, leaderboard."""
+
+import json
+import logging
+
+from avsbench import cards
+from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
+from avsbench.plan import UNTRAINED, Plan, load_config
+
+log = logging.getLogger("avsbench")
+
+
+def register(verbs: Verbs) -> None:
+    added = verbs.verb("fetch-weights", fetch_weights, "download a published file, or say where to put it")
+    added.add_argument("file")
+    added = verbs.verb(
+        "pretrain-mini", pretrain_mini, "train the stand-in of a pretrained encoder on mini's training clips"
+    )
+    added.add_argument("--encoder", required=True)
+    verbs.of_run("train", train, "train one run, or continue it")
+    verbs.of_run("official", official, "take the authors' checkpoint as a run")
+    verbs.of_run("describe", describe, "write run.json of a method without training")
+    added = verbs.of_run("predict", predict, "store the predictions of a run on the test split")
+    added.add_argument("--condition", default="positive", choices=("positive",))
+    added = verbs.of_run("score", score, "per-frame integers and every protocol of a stored prediction")
+    added.add_argument("--condition", default="positive", choices=("positive",))
+    added = verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")
+    added.add_argument("--config-json", help="the effective configuration of a workflow")
+    added.add_argument("--partial", action="store_true", help="write leaderboard.partial.md from what exists")
+
+
+def fetch_weights(args) -> None:
+    from avsbench.nn.weights import fetch
+
+    fetch(args.file, plan_of(args).paths)
+
+
+def pretrain_mini(args) -> None:
+    from avsbench.engine.pretrain import pretrain_stand_in
+    from avsbench.workflow import PRETRAIN_DATASETS
+
+    plan = plan_of(args)
+    pretrain_stand_in(
+        encoder=cards.encoder(args.encoder),
+        paths=plan.paths,
+        datasets=[cards.dataset(name) for name in PRETRAIN_DATASETS],
+        out=plan.paths.stand_in(args.encoder),
+    )
+
+
+def train(args) -> None:
+    from avsbench.engine.train import train_run
+
+    train_run(run_spec(args))
+
+
+def official(args) -> None:
+    from avsbench.engine.official import official_run
+
+    args.seed = "official"
+    official_run(run_spec(args))
+
+
+def describe(args) -> None:
+    from avsbench.engine.official import describe_run
+
+    args.seed = UNTRAINED
+    describe_run(run_spec(args))
+
+
+def predict(args) -> None:
+    from avsbench.engine.predict import predict_run
+
+    predict_run(run_spec(args), condition=args.condition)
+
+
+def score(args) -> None:
+    from avsbench.evaluation.score import score_run
+
+    plan = plan_of(args)
+    score_run(plan.paths, args.dataset, args.variant, args.seed, condition=args.condition)
+
+
+def leaderboard(args) -> None:
+    from avsbench.report.stage import render
+
+    config = json.loads(args.config_json) if args.config_json else load_config(args.config)
+    plan = Plan(cards.merge(config, config_overrides(args)))
+    log.info("written: %s", render(plan, partial=args.partial))
