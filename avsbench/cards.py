@@ -17,7 +17,11 @@ from avsbench.errors import AvsbenchError
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
-SCALES = ("mini", "full")
+SCALES = ("mini", "smoke", "full")
+"""Embedded data; a few clips of the released data, to try everything before spending GPU-days; the released data."""
+SMOKE_CLIPS = 16
+"""Clips a split at scale smoke."""
+SMOKE_RECIPE = {"epochs": 1, "max_steps": 2, "validate": {"every": 1, "start": 0}}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class DatasetCard:
     clip_seconds: list = field(default_factory=list)
     supervision: str = ""
     classes: list = field(default_factory=list)
+    counts_known: bool = True
+    release: dict = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -66,7 +72,7 @@ class Variant:
         """The resolved recipe: default < data set < variant < config override. Raises if the card has none."""
         if not self.method.trainable:
             return {}
-        recipes = self.method.recipes.get(scale)
+        recipes = self.method.recipes.get("full" if scale == "smoke" else scale)
         if recipes is None:
             raise AvsbenchError(
                 f"{self.method.path}: no recipe for scale {scale!r}",
@@ -74,11 +80,18 @@ class Variant:
                 expected=f"recipes.{scale}.default",
                 hint="add the recipe to the card, or choose another scale",
             )
-        layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override, override or {}]
-        return functools.reduce(merge, layers, {})
+        layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override]
+        if scale == "smoke":
+            batch = min(recipes["default"].get("batch", 1), SMOKE_CLIPS)
+            layers += [SMOKE_RECIPE, {"batch": batch}, self.method.recipes.get("smoke", {}).get("default", {})]
+        return functools.reduce(merge, [*layers, override or {}], {})
 
     def resources(self, scale: str) -> dict:
-        return self.method.resources[scale]
+        """gpu, mem_mb, runtime and threads; a smoke run takes what a full one does, for half an hour at most."""
+        known = self.method.resources
+        if scale == "smoke" and "smoke" not in known:
+            return {**known["full"], "runtime": min(30, known["full"]["runtime"])}
+        return known[scale]
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,9 @@ def dataset_cards() -> dict[str, DatasetCard]:
     for path in sorted((PACKAGE / "datasets").glob("*.yaml")):
         content = read_yaml(path, "dataset")
         _same_name(path, content["name"], path.stem)
+        full = content["splits"]["full"]
+        content["splits"].setdefault("smoke", {split: min(SMOKE_CLIPS, count) for split, count in full.items()})
+        content["shards"].setdefault("smoke", dict.fromkeys(full, 1))
         cards[content["name"]] = DatasetCard(**content)
     return cards
 

@@ -6,7 +6,7 @@ from avsbench.cards import DatasetCard
 from avsbench.datasets.acquire import acquire
 from avsbench.datasets.avsbench_object import MultiSourceReader, SingleSourceReader
 from avsbench.datasets.avsbench_semantic import SemanticReader
-from avsbench.datasets.clip import Clip, ClipFault, Reader
+from avsbench.datasets.clip import Clip, ClipFault, ClipFiles, Reader
 from avsbench.errors import AvsbenchError
 
 READERS: dict[str, type[Reader]] = {"s4": SingleSourceReader, "ms3": MultiSourceReader, "avss": SemanticReader}
@@ -23,4 +23,4 @@ def reader(card: DatasetCard, root: str | Path) -> Reader:
     return READERS[card.name](card, Path(root))
 
 
-__all__ = ["READERS", "Clip", "ClipFault", "Reader", "acquire", "reader"]
+__all__ = ["READERS", "Clip", "ClipFault", "ClipFiles", "Reader", "acquire", "reader"]

@@ -19,7 +19,7 @@ from avsbench.datasets.avsbench_files import (
     same_size,
     video_frames,
 )
-from avsbench.datasets.clip import IGNORE, Clip, ClipFault, Reader
+from avsbench.datasets.clip import IGNORE, Clip, ClipFault, ClipFiles, Reader
 from avsbench.media.images import read_binary_mask, resize_mask
 
 
@@ -37,6 +37,17 @@ class _ObjectReader(Reader):
     def _annotated(self, row: dict) -> int:
         """How many frames, from the first, have a mask."""
         return row["frames"]
+
+    def _files(self, row: dict) -> ClipFiles:
+        clip_id, places = row["clip_id"], self._places(row)
+        stem, masked = self._frame_name(clip_id), self._annotated(row)
+        numbers = range(1, row["frames"] + 1)
+        return ClipFiles(
+            frames=[places["frames"] / f"{stem}_{n}.png" for n in numbers],
+            masks=[places["masks"] / f"{clip_id}_{n}.png" if n <= masked else None for n in numbers],
+            sounds=[places["wav"]],
+            video=places["video"],
+        )
 
     def _read(self, row: dict, image_size: int) -> Clip:
         clip_id, count, places = row["clip_id"], row["frames"], self._places(row)

@@ -18,7 +18,7 @@ from avsbench.datasets.avsbench_files import (
     released_frames,
     same_size,
 )
-from avsbench.datasets.clip import IGNORE, Clip, ClipFault, Reader
+from avsbench.datasets.clip import IGNORE, Clip, ClipFault, ClipFiles, Reader
 from avsbench.errors import AvsbenchError
 from avsbench.media.images import read_colour_mask, resize_mask
 
@@ -79,6 +79,18 @@ class SemanticReader(Reader):
         )
         return finish_table(path, table)
 
+    def _annotated(self, row: dict) -> int:
+        """How many frames, from the first, have a mask."""
+        return 1 if row["part"] == "v1s" and row["split"] == "train" else row["frames"]
+
+    def _files(self, row: dict) -> ClipFiles:
+        folder, masked = self.root / row["part"] / row["clip_id"], self._annotated(row)
+        return ClipFiles(
+            frames=[folder / "frames" / f"{n}.jpg" for n in range(row["frames"])],
+            masks=[folder / "labels_rgb" / f"{n}.png" if n < masked else None for n in range(row["frames"])],
+            sounds=[folder / "audio.wav"],
+        )
+
     def _read(self, row: dict, image_size: int) -> Clip:
         clip_id, count, part = row["clip_id"], row["frames"], row["part"]
         folder, rule = self.root / part / clip_id, self.card.resize[row["split"]]
@@ -91,7 +103,7 @@ class SemanticReader(Reader):
             )
         files = files_in_order(clip_id, folder / "frames", r"(\d+)\.jpg", range(count), "frames")
         frames, size = released_frames(clip_id, files, image_size, rule)
-        masked = 1 if part == "v1s" and row["split"] == "train" else count
+        masked = self._annotated(row)
         files = files_in_order(clip_id, folder / "labels_rgb", r"(\d+)\.png", range(masked), "masks")
         labels = [read_colour_mask(file, len(self.card.classes)) for file in files]
         mask_size = same_size(clip_id, labels, files, "masks")

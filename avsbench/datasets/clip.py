@@ -39,6 +39,23 @@ class Clip:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ClipFiles:
+    """Where the files of one clip belong in the official layout, whether they exist or not.
+
+    Attributes:
+        frames: T files, in order.
+        masks: T files, in order; None for a frame without annotation.
+        sounds: one file a source.
+        video: raw video from which missing frames and sound can be made, where the layout has one.
+    """
+
+    frames: list[Path]
+    masks: list[Path | None]
+    sounds: list[Path]
+    video: Path | None = None
+
+
 class ClipFault(AvsbenchError):  # noqa: N818 - the suite's word for it
     """Something is wrong with one clip: the message names the clip, the file, what was found and what was expected."""
 
@@ -91,6 +108,13 @@ class Reader:
             raise
         except AvsbenchError as error:
             raise ClipFault.of(row["clip_id"], error) from None
+
+    def files(self, row: "pd.Series | Mapping | tuple") -> ClipFiles:
+        """The files of a clip of the table."""
+        return self._files(self._full_row(row))
+
+    def _files(self, row: dict) -> ClipFiles:
+        raise TypeError(f"{type(self).__name__} must define _files(row)")
 
     def _read(self, row: dict, image_size: int) -> Clip:
         raise TypeError(f"{type(self).__name__} must define _read(row, image_size)")

@@ -54,7 +54,7 @@ def build_index(
         )
     strict = split != "train" and not allow_incomplete
     _judge_faults(card, split, faults, len(rows), strict)
-    _judge_count(card, split, len(rows) + len(faults), card.splits[scale][split], strict)
+    _judge_count(card, split, len(rows) + len(faults), card.splits[scale][split], strict and card.counts_known)
     if not rows:
         raise AvsbenchError(f"{card.name} {split}: no clip is usable", found=f"{len(faults)} faulty clips")
     rows.sort(key=lambda row: row["position"])
