@@ -50,6 +50,15 @@ class DatasetCard:
         """K of the score maps: 1 for a binary task (a sigmoid), else the number of classes."""
         return 1 if self.task == "binary" else len(self.classes)
 
+    @property
+    def native(self) -> bool:
+        """True where every clip keeps its own size in the store."""
+        return "native" in self.resize.values()
+
+    def stored_size(self, image_size: int) -> int:
+        """`image_size` of shards and index: 0 where clips keep their own size."""
+        return 0 if self.native else image_size
+
 
 @dataclass(frozen=True)
 class Variant:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -19,8 +20,8 @@ Transform = Callable[[dict, torch.Generator], dict]
 class ClipDataset(Dataset):
     """The clips of one split in csv order, from shards.
 
-    An item is a dict: clip_id; position (csv row in the split); frames uint8 [T,3,S,S]; real bool [T], all True; audio
-    {front end: float32 [T,...]}; features {name: [T,...]}; and with `masks` also masks int64 [T,S,S] (255 = ignore or
+    An item is a dict: clip_id; position (csv row in the split); frames uint8 [T,3,H,W]; real bool [T], all True; audio
+    {front end: float32 [T,...]}; features {name: [T,...]}; and with `masks` also masks int64 [T,H,W] (255 = ignore or
     not annotated) and annotated bool [T]. T is the clip's own number of frames. Each call gives fresh tensors.
 
     Files are opened when they are first needed, by each process for itself.
@@ -34,7 +35,7 @@ class ClipDataset(Dataset):
         transform: augmentation, (clip, generator) -> clip; may change its argument.
         masks: read masks; without them a batch has None for masks and annotated.
         cache: keep what was read in memory (frames and masks as bytes); for data sets that fit.
-        image_size: if given, the side that the stored frames must have.
+        image_size: if given, the side that stored frames must have (of no effect where clips keep their own size).
 
     Raises:
         AvsbenchError: no index or a damaged one, another data set, split or image size; when reading, a damaged shard.
@@ -59,7 +60,9 @@ class ClipDataset(Dataset):
         path = paths.index(card.name, split)
         self.index = read_index(path)
         about = self.index.attrs
-        expected = {"dataset": card.name, "split": split, "image_size": image_size or about["image_size"]}
+        expected = {"dataset": card.name, "split": split, "image_size": about["image_size"]}
+        if image_size is not None:
+            expected["image_size"] = card.stored_size(image_size)
         for name, value in expected.items():
             if about[name] != value:
                 raise AvsbenchError(
@@ -70,7 +73,7 @@ class ClipDataset(Dataset):
                 )
         self.image_size: int = about["image_size"]
         self._shards: int = about["shards"]
-        self._rows = self.index.to_dict("records")
+        self._rows = self.index.assign(annotated=self.index["annotated"].map(_flags)).to_dict("records")
         self._kept: dict[int, dict] = {}
         self._open: dict[tuple, ShardReader | ArrayReader] = {}
         self._process = os.getpid()
@@ -121,13 +124,13 @@ class ClipDataset(Dataset):
             return self._kept[number]
         row = self._rows[number]
         clip_id, shard = row["clip_id"], row["shard"]
-        frames, masks = self._shard(shard).pictures(clip_id, masks=self.masks)
+        frames, masks = self._shard(shard).pictures(clip_id, row["annotated"] if self.masks else None)
         clip = {
             "clip_id": clip_id,
             "position": row["position"],
-            "frames": torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous(),
+            "frames": torch.from_numpy(frames),
             "masks": torch.from_numpy(masks) if self.masks else None,
-            "annotated": torch.tensor(row["annotated"], dtype=torch.bool) if self.masks else None,
+            "annotated": torch.from_numpy(row["annotated"].copy()) if self.masks else None,
             "audio": {name: self._array("audio", name, shard, row) for name in self.front_ends},
             "features": {name: self._array("features", name, shard, row) for name in self.features},
         }
@@ -173,6 +176,10 @@ class ClipDataset(Dataset):
                 path, dataset=self.card.name, split=self.split, shard=number, shards=self._shards, **expect
             )
         return self._open[path]
+
+
+def _flags(annotated) -> np.ndarray:
+    return np.asarray(annotated, bool)
 
 
 def seeded_generator(*names: object) -> torch.Generator:

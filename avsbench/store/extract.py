@@ -36,7 +36,7 @@ def extract_shard(
     Args:
         card: the data-set card.
         scale: mini or full.
-        image_size: side S of the stored frames in pixels.
+        image_size: side S of the stored frames in pixels; of no effect where clips keep their own size.
         reader: gives a `Clip` for a row.
         manifest_path: the clips to read.
         out: the shard. Written beside its place, opened and checked, then renamed.
@@ -48,7 +48,8 @@ def extract_shard(
         AvsbenchError: the file does not hold what was written; no output is left.
     """
     rows = read_manifest(manifest_path).to_dict("records")
-    header = Header(dataset=card.name, scale=scale, split=split, shard=shard, shards=shards, image_size=image_size)
+    side = card.stored_size(image_size)
+    header = Header(dataset=card.name, scale=scale, split=split, shard=shard, shards=shards, image_size=side)
     reports: list[dict] = []
     written: list[str] = []
     with atomic(out) as shard_file, atomic(faults_out) as faults_file:
@@ -93,16 +94,17 @@ def _read(reader: Reader, row: dict, image_size: int, card: DatasetCard) -> Clip
         # One odd file must not cost the shard; the traceback tells whether the file or the reader is at fault.
         _LOG.exception("clip %s: unexpected %s", row["clip_id"], type(error).__name__)
         raise ClipFault(row["clip_id"], f"unexpected {type(error).__name__}: {error}") from error
-    _check_clip(clip, row, image_size, max(2, card.num_classes))
+    size = clip.frames.shape[1:3] if card.native else (image_size, image_size)
+    _check_clip(clip, row, size, max(2, card.num_classes))
     return clip
 
 
-def _check_clip(clip: Clip, row: dict, size: int, classes: int) -> None:
+def _check_clip(clip: Clip, row: dict, size: tuple[int, int], classes: int) -> None:
     """Raise ClipFault unless the arrays of a clip have the types, shapes and values that the store promises."""
     frames = row["frames"]
     for name, array, dtype, shape in (
-        ("frames", clip.frames, np.uint8, (frames, size, size, 3)),
-        ("masks", clip.masks, np.uint8, (frames, size, size)),
+        ("frames", clip.frames, np.uint8, (frames, *size, 3)),
+        ("masks", clip.masks, np.uint8, (frames, *size)),
         ("annotated", clip.annotated, np.bool_, (frames,)),
     ):
         if array.dtype != dtype or array.shape != shape:
@@ -127,7 +129,7 @@ def _check_clip(clip: Clip, row: dict, size: int, classes: int) -> None:
 
 
 def check_shard(path: Path, header: Header, expected: dict[str, int]) -> None:
-    """Read a shard back: the clips of `expected` (id -> T) and no others, with sound shapes and finite samples."""
+    """Read a shard back: the clips of `expected` (id -> T) and no others, with shapes and finite samples."""
     with ShardReader(path, dataset=header.dataset, split=header.split, image_size=header.image_size) as shard:
         if shard.clip_ids() != sorted(expected):
             raise AvsbenchError(
@@ -136,11 +138,12 @@ def check_shard(path: Path, header: Header, expected: dict[str, int]) -> None:
                 expected=f"{len(expected)} clips",
                 hint="run the same command again",
             )
-        size = header.image_size
         for clip_id, frames in expected.items():
             clip = shard.clip(clip_id)
+            side = header.image_size
+            size = (side, side) if side else clip.frames.shape[1:3]
             shapes = (clip.frames.shape, clip.masks.shape, clip.annotated.shape)
-            if shapes != ((frames, size, size, 3), (frames, size, size), (frames,)):
+            if shapes != ((frames, *size, 3), (frames, *size), (frames,)):
                 raise AvsbenchError(
                     f"{path}: clip {clip_id} has other shapes than were written", found=shapes, hint=REBUILD
                 )

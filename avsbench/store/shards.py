@@ -4,13 +4,15 @@ A shard of clips, one group a clip:
 
     /                       attrs format, version, content "clips", dataset, scale, split, shard, shards, image_size
     /<clip id>              attrs position, category, part, annotated (bool [T])
-    /<clip id>/frames       uint8 [T,S,S,3], plain, so that reading one clip is one read of the disk
-    /<clip id>/masks        uint8 [T,S,S], gzip; class ids, 255 = ignore or not annotated
+    /<clip id>/frames       uint8 [T,3,H,W]
+    /<clip id>/masks        uint8 [A,H,W] of the A annotated frames; class ids, 255 = ignore
     /<clip id>/sound/<i>    [N,channels] in the type of its file; attrs rate, subtype, category, position
 
+Pictures are plain and in the order that a network wants, so that reading a clip is one read of the disk and no work.
+H = W = `image_size`, the S of the house, except where that is 0: there every clip keeps its own size (VPO).
+
 A shard of arrays has the same attributes, with the name of the front end or feature as content, and one data set
-/<clip id> [T,...] a clip. The same input gives the same bytes: nothing holds a date, and masks are gzipped because the
-output of the faster lzf filter may depend on memory that it does not clear.
+/<clip id> [T,...] a clip. The same input gives the same bytes: nothing holds a date.
 """
 
 import contextlib
@@ -25,8 +27,10 @@ from avsbench.media.sound import Sound
 from avsbench.store.disk import SafeFile
 
 FORMAT = "avsbench-shard"
-VERSION = 1
+VERSION = 2
 CLIPS = "clips"
+UNANNOTATED = 255
+"""Mask value all over a frame without annotation."""
 REBUILD = "delete this file and run the same command again; it is built anew"
 
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -40,7 +44,7 @@ class Header:
     Attributes:
         dataset, scale, split: what its clips belong to.
         shard, shards: its number, from 0, and how many there are.
-        image_size: side S of the stored frames in pixels.
+        image_size: side S of the stored frames in pixels; 0 where each clip keeps its own size.
         content: "clips", or the name of a front end or feature.
     """
 
@@ -58,8 +62,8 @@ class StoredClip:
     """The pictures of one clip.
 
     Attributes:
-        frames: uint8 [T,S,S,3].
-        masks: uint8 [T,S,S]; None when they were not asked for.
+        frames: uint8 [T,H,W,3].
+        masks: uint8 [T,H,W], 255 in frames without annotation; None when they were not asked for.
         annotated: bool [T].
         position: row number of the clip in its split, in csv order.
         category, part: as in the index.
@@ -129,8 +133,8 @@ class ShardWriter(_Writer):
         _set(group, "category", category)
         _set(group, "part", part)
         _set(group, "annotated", np.asarray(annotated, bool))
-        group.create_dataset("frames", data=frames)
-        group.create_dataset("masks", data=masks, chunks=masks.shape, compression="gzip", compression_opts=1)
+        group.create_dataset("frames", data=np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        group.create_dataset("masks", data=masks[np.asarray(annotated, bool)])
         track = group.create_group("sound")
         for index, sound in enumerate(sounds):
             stored = track.create_dataset(str(index), data=sound.samples)
@@ -258,6 +262,18 @@ class _Reader:
             )
         return self._file[clip_id]
 
+    def _whole(self, clip_id: str, name: str = "") -> np.ndarray:
+        """The data set of a clip (with `name`: that one of its group) in one read, past h5py's slower objects."""
+        try:
+            stored = h5py.h5d.open(self._file.id, f"{clip_id}/{name}".rstrip("/").encode())
+        except KeyError:
+            self._entry(clip_id)
+            raise
+        array = np.empty(stored.shape, stored.dtype)
+        if array.size:
+            stored.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+        return array
+
 
 class ShardReader(_Reader):
     """Reads clips. `header.content` must be "clips"."""
@@ -269,20 +285,33 @@ class ShardReader(_Reader):
         """Frames, and masks unless not wanted, of one clip."""
         with self._readable(f"clip {clip_id}"):
             group = self._entry(clip_id)
+            annotated = np.asarray(group.attrs["annotated"], bool)
+            frames, found = self.pictures(clip_id, annotated if masks else None)
             return StoredClip(
-                frames=group["frames"][()],
-                masks=group["masks"][()] if masks else None,
-                annotated=np.asarray(group.attrs["annotated"], bool),
+                frames=frames.transpose(0, 2, 3, 1),
+                masks=found,
+                annotated=annotated,
                 position=int(group.attrs["position"]),
                 category=_get(group, "category"),
                 part=_get(group, "part"),
             )
 
-    def pictures(self, clip_id: str, masks: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
-        """Frames and masks of one clip without its attributes, which the index holds too: what training reads."""
+    def pictures(self, clip_id: str, annotated: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """What training reads of one clip: frames uint8 [T,3,H,W] and, if `annotated` is given, masks uint8 [T,H,W].
+
+        Args:
+            annotated: bool [T] as the index holds it, to which frames the stored masks belong.
+        """
         with self._readable(f"clip {clip_id}"):
-            group = self._entry(clip_id)
-            return group["frames"][()], group["masks"][()] if masks else None
+            frames = self._whole(clip_id, "frames")
+            if annotated is None:
+                return frames, None
+            stored = self._whole(clip_id, "masks")
+            if annotated.all():
+                return frames, stored
+            masks = np.full((len(frames), *stored.shape[1:]), UNANNOTATED, np.uint8)
+            masks[annotated] = stored
+            return frames, masks
 
     def sounds(self, clip_id: str) -> list[Sound]:
         """The sources of one clip, as their files stored them."""
@@ -304,7 +333,7 @@ class ShardReader(_Reader):
         """What the index says of a clip, from attributes and shapes alone: no array is read."""
         with self._readable(f"clip {clip_id}"):
             group = self._entry(clip_id)
-            frames, height, width, _ = group["frames"].shape
+            frames, _, height, width = group["frames"].shape
             return {
                 "clip_id": clip_id,
                 "position": int(group.attrs["position"]),
@@ -324,7 +353,7 @@ class ArrayReader(_Reader):
     def array(self, clip_id: str) -> np.ndarray:
         """The array [T,...] of one clip."""
         with self._readable(f"clip {clip_id}"):
-            return self._entry(clip_id)[()]
+            return self._whole(clip_id)
 
 
 def _first_line(error: Exception) -> str:

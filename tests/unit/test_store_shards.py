@@ -26,10 +26,13 @@ SOUNDS = [
 
 def clip(frames=5, size=8, seed=0, sounds=SOUNDS):
     dice = np.random.default_rng(seed)
+    annotated = np.arange(frames) < 2
+    masks = dice.integers(0, 2, (frames, size, size), np.uint8)
+    masks[~annotated] = 255
     return {
         "frames": dice.integers(0, 256, (frames, size, size, 3), np.uint8),
-        "masks": dice.integers(0, 2, (frames, size, size), np.uint8),
-        "annotated": np.arange(frames) < 2,
+        "masks": masks,
+        "annotated": annotated,
         "sounds": sounds,
         "position": 7,
         "category": "dog_barking",
@@ -162,7 +165,7 @@ def test_foreign_files(tmp_path):
         file.attrs["version"] = 99
     found = message(newer)
     assert "version 99" in found
-    assert "version 1" in found
+    assert "version 2" in found
 
 
 def test_a_shard_of_something_else(tmp_path):
