@@ -21,7 +21,7 @@ SCALES = ("mini", "smoke", "full")
 """Embedded data; a few clips of the released data, to try everything before spending GPU-days; the released data."""
 SMOKE_CLIPS = 16
 """Clips a split at scale smoke."""
-SMOKE_RECIPE = {"epochs": 1, "max_steps": 2, "validate": {"every": 1, "start": 0}}
+SMOKE_RECIPE = {"epochs": 1, "epoch_steps": 2, "validate": {"every": 1, "start": 0}}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Variant:
             )
         layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override]
         if scale == "smoke":
-            batch = min(recipes["default"].get("batch", 1), SMOKE_CLIPS)
+            batch = min(functools.reduce(merge, layers, {}).get("batch", 1), SMOKE_CLIPS // SMOKE_RECIPE["epoch_steps"])
             layers += [SMOKE_RECIPE, {"batch": batch}, self.method.recipes.get("smoke", {}).get("default", {})]
         return functools.reduce(merge, [*layers, override or {}], {})
 
@@ -133,6 +133,16 @@ class MethodCard:
     @property
     def features(self) -> list[str]:
         return self.inputs.get("features", [])
+
+    @property
+    def native(self) -> bool:
+        """The method sees pictures of the original size."""
+        return self.inputs.get("native", False)
+
+    @property
+    def needs_originals(self) -> bool:
+        """The method reads the original pictures, or is scored against masks of their size."""
+        return self.native or "native" in self.grids
 
     @property
     def grids(self) -> list[str]:

@@ -22,6 +22,7 @@ STAGES = {
     "acquire": ["avsbench.datasets"],
     "manifests": ["avsbench.store.manifest"],
     "extract": ["avsbench.store.extract", "avsbench.datasets"],
+    "native": ["avsbench.store.native", "avsbench.datasets"],
     "audio": ["avsbench.store.audio"],
     "index": ["avsbench.store.index"],
     "pretrain": ["avsbench.engine.pretrain"],

@@ -7,6 +7,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/manifests/<split>.<k>of<n>.csv     the clips of one shard
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.h5         frames, masks, sound
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.faults.csv what was wrong with which clip
+    data/<scale>/<dataset>/native/<split>.<k>of<n>.h5         original pictures, where a method asks for them
     data/<scale>/<dataset>/audio/<front end>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/features/<feature>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
@@ -52,6 +53,9 @@ class Paths:
 
     def faults(self, dataset: str, split: str, shard: object, shards: object) -> str:
         return f"{self.dataset(dataset)}/shards/{self.shard_name(split, shard, shards)}.faults.csv"
+
+    def native(self, dataset: str, split: str, shard: object, shards: object) -> str:
+        return f"{self.dataset(dataset)}/native/{self.shard_name(split, shard, shards)}.h5"
 
     def audio(self, dataset: str, front_end: str, split: str, shard: object, shards: object) -> str:
         return f"{self.dataset(dataset)}/audio/{front_end}/{self.shard_name(split, shard, shards)}.h5"

@@ -142,17 +142,32 @@ class Plan:
         count = self.shard_count(dataset, split)
         return [self.paths.shard(dataset, split, shard, count) for shard in range(count)]
 
+    def originals(self, dataset: str, split: str) -> list[str]:
+        """Shards of original pictures; none where the shards of clips hold these."""
+        if cards.dataset(dataset).native:
+            return []
+        count = self.shard_count(dataset, split)
+        return [self.paths.native(dataset, split, shard, count) for shard in range(count)]
+
+    def truth(self, dataset: str, variant: str) -> list[str]:
+        """What scoring compares with: the test shards, and those of originals for the grid `native`."""
+        scored_native = "native" in cards.variant(variant).method.grids
+        return [*self.shards(dataset, "test"), *(self.originals(dataset, "test") if scored_native else [])]
+
     def faults(self, dataset: str, split: str) -> list[str]:
         count = self.shard_count(dataset, split)
         return [self.paths.faults(dataset, split, shard, count) for shard in range(count)]
 
     def data(self, dataset: str, variant: str, splits: tuple[str, ...]) -> list[str]:
         """Shards, front ends and index of `splits`: what training (train, val) or predicting (test) reads."""
-        front_ends = cards.variant(variant).method.front_ends
+        method = cards.variant(variant).method
+        front_ends = method.front_ends
         files = []
         for split in splits:
             count = self.shard_count(dataset, split)
             files += [self.paths.index(dataset, split), *self.shards(dataset, split)]
+            if method.native:
+                files += self.originals(dataset, split)
             files += [
                 self.paths.audio(dataset, name, split, shard, count) for name in front_ends for shard in range(count)
             ]

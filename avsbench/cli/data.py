@@ -12,6 +12,7 @@ def register(verbs: Verbs) -> None:
     added.add_argument("--threads", type=int, default=1)
     verbs.of_dataset("manifests", manifests, "share the clips of a data set out to shards")
     verbs.of_shard("extract", extract, "frames, masks and sound of one shard")
+    verbs.of_shard("native", native, "original pictures of one shard, for methods that ask for them")
     added = verbs.of_dataset("index", index, "table of a split: a row per clip")
     added.add_argument("--split", required=True, choices=SPLITS)
     added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
@@ -51,6 +52,25 @@ def extract(args) -> None:
         manifest_path=plan.paths.manifest(*place),
         out=plan.paths.shard(*place),
         faults_out=plan.paths.faults(*place),
+        split=args.split,
+        shard=args.shard,
+        shards=place[-1],
+    )
+
+
+def native(args) -> None:
+    from avsbench import datasets
+    from avsbench.store.native import native_shard
+
+    plan = plan_of(args)
+    card = cards.dataset(args.dataset)
+    place = (card.name, args.split, args.shard, plan.shard_count(card.name, args.split))
+    native_shard(
+        card=card,
+        scale=plan.scale,
+        reader=datasets.reader(card, Path(plan.paths.official(card.name))),
+        manifest_path=plan.paths.manifest(*place),
+        out=plan.paths.native(*place),
         split=args.split,
         shard=args.shard,
         shards=place[-1],

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from avsbench.datasets.avsbench_files import (
+    RELEASED_SIDE,
     clip_sound,
     files_in_order,
     finish_table,
@@ -20,7 +21,7 @@ from avsbench.datasets.avsbench_files import (
     video_frames,
 )
 from avsbench.datasets.clip import IGNORE, Clip, ClipFault, ClipFiles, Reader
-from avsbench.media.images import read_binary_mask, resize_mask
+from avsbench.media.images import encode_png, read_binary_mask, resize_mask
 
 
 class _ObjectReader(Reader):
@@ -49,6 +50,14 @@ class _ObjectReader(Reader):
             video=places["video"],
         )
 
+    def _read_mask(self, file: Path) -> np.ndarray:
+        return read_binary_mask(file)
+
+    def _original_frames(self, row: dict, files: ClipFiles) -> list[bytes]:
+        if files.frames[0].parent.is_dir() or not files.video.is_file():
+            return super()._original_frames(row, files)
+        return [encode_png(frame) for frame in video_frames(files.video, row["frames"], RELEASED_SIDE)]
+
     def _read(self, row: dict, image_size: int) -> Clip:
         clip_id, count, places = row["clip_id"], row["frames"], self._places(row)
         rule = self.card.resize[row["split"]]
@@ -71,7 +80,7 @@ class _ObjectReader(Reader):
         masks = np.full((count, image_size, image_size), IGNORE, np.uint8)
         annotated = np.arange(count) < self._annotated(row)
         files = files_in_order(clip_id, places["masks"], _pattern(clip_id), range(1, self._annotated(row) + 1), "masks")
-        originals = [read_binary_mask(file) for file in files]
+        originals = [self._read_mask(file) for file in files]
         mask_size = same_size(clip_id, originals, files, "masks")
         if size is not None and mask_size != size:
             notes.append(f"masks are {mask_size[1]} x {mask_size[0]}, frames {size[1]} x {size[0]}")

@@ -56,6 +56,19 @@ class ClipFiles:
     video: Path | None = None
 
 
+@dataclass(frozen=True)
+class Originals:
+    """The pictures of one clip as released.
+
+    Attributes:
+        frames: T encoded images (PNG or JPEG).
+        masks: class ids uint8 [H,W] at the size of the file, one for each annotated frame.
+    """
+
+    frames: list[bytes]
+    masks: list[np.ndarray]
+
+
 class ClipFault(AvsbenchError):  # noqa: N818 - the suite's word for it
     """Something is wrong with one clip: the message names the clip, the file, what was found and what was expected."""
 
@@ -112,6 +125,32 @@ class Reader:
     def files(self, row: "pd.Series | Mapping | tuple") -> ClipFiles:
         """The files of a clip of the table."""
         return self._files(self._full_row(row))
+
+    def originals(self, row: "pd.Series | Mapping | tuple") -> "Originals":
+        """The pictures of a clip as released, neither resized nor encoded anew.
+
+        Raises:
+            ClipFault: a file of this clip is missing, broken or not as the release has it.
+        """
+        row = self._full_row(row)
+        try:
+            files = self._files(row)
+            masks = [self._read_mask(file) for file in files.masks if file is not None]
+            return Originals(self._original_frames(row, files), masks)
+        except ClipFault:
+            raise
+        except AvsbenchError as error:
+            raise ClipFault.of(row["clip_id"], error) from None
+
+    def _original_frames(self, row: dict, files: ClipFiles) -> list[bytes]:
+        for file in files.frames:
+            if not file.is_file():
+                raise AvsbenchError(f"{file}: no such frame", hint="unpack the release again")
+        return [file.read_bytes() for file in files.frames]
+
+    def _read_mask(self, file: Path) -> np.ndarray:
+        """A mask file as class ids, uint8 [H,W] at its own size."""
+        raise TypeError(f"{type(self).__name__} must define _read_mask(file)")
 
     def _files(self, row: dict) -> ClipFiles:
         raise TypeError(f"{type(self).__name__} must define _files(row)")

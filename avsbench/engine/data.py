@@ -31,6 +31,7 @@ class StoredData:
         # What fits stays in memory, raw: three colours and a mask a pixel.
         inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * 4 < CACHE_BYTES
         inputs["image_size"] = spec.image_size
+        inputs["native"] = card.native
         self.training = ClipDataset(
             spec.paths, dataset, "train", **inputs, transform=method.transforms(spec.recipe), masks=True
         )
@@ -39,6 +40,8 @@ class StoredData:
             if not len(clips):
                 raise AvsbenchError(f"{spec.paths.index(dataset.name, split)}: no clips", expected="at least one clip")
         self.steps_per_epoch = -(-len(self.training) // self.batch)
+        if "epoch_steps" in spec.recipe:
+            self.steps_per_epoch = min(self.steps_per_epoch, spec.recipe["epoch_steps"])
 
     def train(self, epoch: int, skip: int) -> Iterator[Batch]:
         """Batches of one epoch without the first `skip`."""
@@ -52,6 +55,7 @@ class StoredData:
                 workers=self.workers,
                 pad_to=self.dataset.frames,
                 skip=skip,
+                stop=self.steps_per_epoch,
                 pin_memory=self.on_gpu,
             )
         )

@@ -55,6 +55,7 @@ def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
         front_ends=card.front_ends,
         features=card.features,
         masks=False,
+        native=card.native,
         image_size=spec.image_size,
     )
     independent = card.batch_independent
@@ -75,7 +76,10 @@ def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
             writer,
             device=device,
             grids=card.grids,
-            native_sizes={row.clip_id: (row.height, row.width) for row in clips.index.itertuples()},
+            common_size=None if dataset.native else (spec.image_size, spec.image_size),
+            native_sizes={name: clips.original_size(name) for name in clips.clip_ids}
+            if "native" in card.grids
+            else None,
             batch_independent=independent,
             total=len(loader),
         )

@@ -122,6 +122,8 @@ def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
         for shard in range(count):
             files.append(spec.paths.shard(spec.dataset, split, shard, count))
             files += [spec.paths.audio(spec.dataset, end, split, shard, count) for end in variant.method.front_ends]
+            if variant.method.native:
+                files.append(spec.paths.native(spec.dataset, split, shard, count))
             files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in variant.method.features]
     parts["files"] = [
         (Path(file).name, os.path.getsize(file), os.stat(file).st_mtime_ns) for file in files if os.path.exists(file)

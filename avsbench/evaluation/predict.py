@@ -37,6 +37,7 @@ def predict_clips(
     *,
     device: torch.device | str = "cpu",
     grids: Iterable[str] = ("common",),
+    common_size: tuple[int, int] | None = None,
     native_sizes: Mapping[str, tuple[int, int]] | None = None,
     batch_independent: bool = False,
     total: int | None = None,
@@ -47,7 +48,8 @@ def predict_clips(
         method: put into eval mode here.
         batches: e.g. a loader; masks are not used.
         writer: an open prediction file of the same task.
-        grids: "common" (the size of the frames), "512" (512 x 512), "native".
+        grids: "common" (the size of the stored frames), "512" (512 x 512), "native".
+        common_size: (height, width) of the grid "common"; None: the size of the frames that the method sees.
         native_sizes: clip id -> (height, width), for the grid "native".
         batch_independent: the method treats clips of a batch apart and padding does no harm, so batches go in as they
             come. Otherwise one clip per forward, without its padding.
@@ -68,7 +70,7 @@ def predict_clips(
             seconds += _clock(device) - start
             for grid in grids:
                 # Clips of one size share a call; only native sizes can differ within a batch.
-                for size, members in _sizes(batch, grid, native_sizes).items():
+                for size, members in _sizes(batch, grid, common_size, native_sizes).items():
                     start = _clock(device)
                     scores = method.scores(output, size)
                     _check(scores, batch, method.channels, size, members)
@@ -101,11 +103,13 @@ def single_clips(batch: Batch) -> Iterator[Batch]:
         yield Batch(**{f.name: alone(getattr(batch, f.name)) for f in fields(Batch)})
 
 
-def _sizes(batch: Batch, grid: str, native_sizes: Mapping | None) -> dict[tuple[int, int], list[int]]:
+def _sizes(
+    batch: Batch, grid: str, common_size: tuple[int, int] | None, native_sizes: Mapping | None
+) -> dict[tuple[int, int], list[int]]:
     """Size on the grid -> members of the batch."""
     everyone = list(range(len(batch)))
     if grid == "common":
-        return {tuple(batch.frames.shape[-2:]): everyone}
+        return {common_size or tuple(batch.frames.shape[-2:]): everyone}
     if grid == "512":
         return {(512, 512): everyone}
     sizes: dict[tuple[int, int], list[int]] = {}

@@ -245,22 +245,26 @@ def read_scores(path: str | os.PathLike, grid: str = "common") -> dict:
     raise AvsbenchError(f"{path}: no scores on grid {grid!r}", found=[row["grid"] for row in document["scores"]])
 
 
-def stored_truth(paths: Paths, card: cards.DatasetCard, split: str = "test") -> Iterator[ClipTruth]:
-    """Ground truth of a split from the store, in csv order."""
+def stored_truth(
+    paths: Paths, card: cards.DatasetCard, split: str = "test", native: bool = False
+) -> Iterator[ClipTruth]:
+    """Ground truth of a split from the store, in csv order; with `native` also masks of the original size."""
     with ClipDataset(paths, card, split, masks=True) as clips:
         for number in range(len(clips)):
             clip = clips[number]
             masks = clip["masks"].numpy().astype(np.uint8)  # as stored: classes and 255
-            yield ClipTruth(clip["clip_id"], clip["position"], masks, clip["annotated"].numpy())
+            original = clips.original_masks(number) if native else None
+            yield ClipTruth(clip["clip_id"], clip["position"], masks, clip["annotated"].numpy(), original)
 
 
 def score_run(paths: Paths, dataset: str, variant: str, seed: object, *, condition: str = "positive") -> list[dict]:
     """Score one run on its test split; what the rule `score` calls."""
     card = cards.dataset(dataset)
-    k = cards.variant(variant).method.fscore_batch
+    method = cards.variant(variant).method
+    k = method.fscore_batch
     scores = score_predictions(
         paths.predictions(dataset, variant, seed, condition),
-        stored_truth(paths, card),
+        stored_truth(paths, card, native="native" in method.grids),
         paths.frame_scores(dataset, variant, seed, condition),
         paths.scores(dataset, variant, seed, condition),
         fscore_k=sorted({*CALLS, k}),

@@ -3,6 +3,7 @@
 Shapes: H W pixels of the file, S side of the stored frame, K classes.
 """
 
+import io
 import struct
 import zlib
 from functools import lru_cache
@@ -42,6 +43,24 @@ def _open(path: str | Path) -> Image.Image:
 def read_image(path: str | Path) -> np.ndarray:
     """An image of any mode as RGB, uint8 [H,W,3]."""
     return np.asarray(_open(path).convert("RGB"))
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """An encoded image as RGB, uint8 [H,W,3]; `name` says in an error where the bytes came from."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except _UNREADABLE as error:
+        raise AvsbenchError(
+            f"{name}: the image cannot be read", found=f"{len(data)} bytes; {error}", expected="a PNG or JPEG image"
+        ) from None
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """uint8 [H,W,3] or [H,W] as a PNG file."""
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG", compress_level=3)
+    return out.getvalue()
 
 
 # sizes

@@ -66,7 +66,7 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
     """(stage, its outputs, its log) of everything a run stands on, in the order of the data."""
     paths, variant = plan.paths, cards.variant(run.variant)
     names = (run.dataset, run.variant, run.seed)
-    yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant.method.front_ends)
+    yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant.method)
     for encoder in variant.encoders.values():
         file = plan.encoder_file(encoder)
         log = paths.log("pretrain", encoder) if plan.scale == "mini" else paths.log("weights", Path(file).name)
@@ -84,7 +84,7 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
 
 
 def _data_stages(
-    plan: Plan, dataset: str, splits: tuple[str, ...], front_ends: list[str]
+    plan: Plan, dataset: str, splits: tuple[str, ...], method: cards.MethodCard
 ) -> Iterator[tuple[str, list[str], str]]:
     paths = plan.paths
     yield "acquire", [paths.acquired(dataset)], paths.log("acquire", dataset)
@@ -95,7 +95,10 @@ def _data_stages(
         for file, name in zip(plan.shards(dataset, split), names, strict=True):
             yield "extract", [file], paths.log("extract", dataset, name)
         yield "index", [paths.index(dataset, split)], paths.log("index", dataset, split)
-        for front_end in front_ends:
+        if method.needs_originals:
+            for file, name in zip(plan.originals(dataset, split), names, strict=False):
+                yield "native", [file], paths.log("native", dataset, name)
+        for front_end in method.front_ends:
             for shard, name in enumerate(names):
                 file = paths.audio(dataset, front_end, split, shard, count)
                 yield "audio", [file], paths.log("audio", front_end, dataset, name)

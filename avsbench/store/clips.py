@@ -1,5 +1,6 @@
 """The clips of one split as a torch data set, read from shards."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths
+from avsbench.store.originals import NativeReader
 from avsbench.store.shards import REBUILD, ArrayReader, ShardReader
 from avsbench.store.tables import read_index
 
@@ -35,6 +37,7 @@ class ClipDataset(Dataset):
         transform: augmentation, (clip, generator) -> clip; may change its argument.
         masks: read masks; without them a batch has None for masks and annotated.
         cache: keep what was read in memory (frames and masks as bytes); for data sets that fit.
+        native: pictures of the original size, decoded from the shards of originals.
         image_size: if given, the side that stored frames must have (of no effect where clips keep their own size).
 
     Raises:
@@ -53,10 +56,12 @@ class ClipDataset(Dataset):
         *,
         cache: bool = False,
         image_size: int | None = None,
+        native: bool = False,
     ):
         self.paths, self.card, self.split = paths, card, split
         self.front_ends, self.features = tuple(front_ends), tuple(features)
         self.transform, self.masks, self.cache = transform, masks, cache
+        self.native = native and not card.native  # where clips keep their size, shards hold the originals
         path = paths.index(card.name, split)
         self.index = read_index(path)
         about = self.index.attrs
@@ -75,7 +80,7 @@ class ClipDataset(Dataset):
         self._shards: int = about["shards"]
         self._rows = self.index.assign(annotated=self.index["annotated"].map(_flags)).to_dict("records")
         self._kept: dict[int, dict] = {}
-        self._open: dict[tuple, ShardReader | ArrayReader] = {}
+        self._open: dict[str, ShardReader | ArrayReader | NativeReader] = {}
         self._process = os.getpid()
 
     @property
@@ -124,7 +129,8 @@ class ClipDataset(Dataset):
             return self._kept[number]
         row = self._rows[number]
         clip_id, shard = row["clip_id"], row["shard"]
-        frames, masks = self._shard(shard).pictures(clip_id, row["annotated"] if self.masks else None)
+        source = self._originals(shard) if self.native else self._shard(shard)
+        frames, masks = source.pictures(clip_id, row["annotated"] if self.masks else None)
         clip = {
             "clip_id": clip_id,
             "position": row["position"],
@@ -149,6 +155,27 @@ class ClipDataset(Dataset):
         for kind in ("audio", "features"):
             clip[kind] = {name: own(array) for name, array in stored[kind].items()}
         return clip
+
+    def original_size(self, clip_id: str) -> tuple[int, int]:
+        """(H, W) of the original pictures of a clip."""
+        row = self._rows[self._places[clip_id]]
+        if self.card.native:
+            return row["height"], row["width"]
+        return self._originals(row["shard"]).size(clip_id)
+
+    def original_masks(self, number: int) -> np.ndarray:
+        """Masks of item `number` at the original size, uint8 [T,H,W]."""
+        row = self._rows[number]
+        source = self._shard(row["shard"]) if self.card.native else self._originals(row["shard"])
+        return source.masks(row["clip_id"], row["annotated"])
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {row["clip_id"]: number for number, row in enumerate(self._rows)}
+
+    def _originals(self, number: int) -> NativeReader:
+        path = self.paths.native(self.card.name, self.split, number, self._shards)
+        return self._reader(NativeReader, path, {}, number)
 
     def _shard(self, number: int) -> ShardReader:
         path = self.paths.shard(self.card.name, self.split, number, self._shards)

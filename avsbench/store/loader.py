@@ -72,6 +72,7 @@ def make_loader(
     pad_to: int | None = None,
     *,
     skip: int = 0,
+    stop: int | None = None,
     drop_last: bool = False,
     pin_memory: bool = False,
 ) -> "Loader":
@@ -85,9 +86,11 @@ def make_loader(
         workers: processes that read ahead; 0 reads in this one. Never changes what comes out.
         pad_to: T of every batch; None: the longest clip of each batch.
         skip: leave out this many batches from the front, to continue an interrupted epoch.
+        stop: end the epoch after this many batches, those of `skip` included.
         pin_memory: put batches into page-locked memory.
     """
-    batches = epoch_batches(len(dataset), batch, seed=seed, epoch=epoch, shuffle=shuffle, drop_last=drop_last)[skip:]
+    batches = epoch_batches(len(dataset), batch, seed=seed, epoch=epoch, shuffle=shuffle, drop_last=drop_last)
+    batches = batches[skip:stop]
     if workers and dataset.cache:
         dataset.preload()  # before the workers fork: each would otherwise fill and lose a cache of its own
     return Loader(

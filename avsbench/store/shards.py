@@ -15,46 +15,37 @@ A shard of arrays has the same attributes, with the name of the front end or fea
 /<clip id> [T,...] a clip. The same input gives the same bytes: nothing holds a date.
 """
 
-import contextlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from avsbench.errors import AvsbenchError
 from avsbench.media.sound import Sound
-from avsbench.store.disk import SafeFile
+from avsbench.store.files import (
+    CLIPS,
+    REBUILD,
+    FileReader,
+    FileWriter,
+    Header,
+    check_clip_id,
+    get_attribute,
+    set_attribute,
+)
 
-FORMAT = "avsbench-shard"
-VERSION = 2
-CLIPS = "clips"
+__all__ = [
+    "REBUILD",
+    "ArrayReader",
+    "ArrayWriter",
+    "Header",
+    "ShardReader",
+    "ShardWriter",
+    "StoredClip",
+    "check_clip_id",
+    "spread",
+]
+
 UNANNOTATED = 255
 """Mask value all over a frame without annotation."""
-REBUILD = "delete this file and run the same command again; it is built anew"
-
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-"""What h5py raises on damaged files, depending on where the damage lies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What a shard says about itself.
-
-    Attributes:
-        dataset, scale, split: what its clips belong to.
-        shard, shards: its number, from 0, and how many there are.
-        image_size: side S of the stored frames in pixels; 0 where each clip keeps its own size.
-        content: "clips", or the name of a front end or feature.
-    """
-
-    dataset: str
-    scale: str
-    split: str
-    shard: int
-    shards: int
-    image_size: int
-    content: str = CLIPS
 
 
 @dataclass
@@ -77,42 +68,19 @@ class StoredClip:
     part: str
 
 
-def check_clip_id(clip_id: str) -> str:
-    """`clip_id`, if it can name a group: not empty, not ".", without "/" and NUL."""
-    if not clip_id or clip_id == "." or "/" in clip_id or "\0" in clip_id:
-        raise AvsbenchError(f"{clip_id!r} cannot name a clip", expected="a name without '/', not empty and not '.'")
-    return clip_id
+def spread(masks: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+    """Masks [A,H,W] of the annotated frames -> [T,H,W], 255 in the others."""
+    if annotated.all():
+        return masks
+    whole = np.full((len(annotated), *masks.shape[1:]), UNANNOTATED, np.uint8)
+    whole[annotated] = masks
+    return whole
 
 
 # writing
 
 
-class _Writer:
-    """Context manager around an HDF5 file; a full disk is one OSError, raised by `add` or at the end."""
-
-    def __init__(self, path: str | Path, header: Header):
-        self.path, self.header = Path(path), header
-        self._sink = SafeFile(path)
-        # A fixed version, so that the bytes do not change with the library's default. The structure of this one carries
-        # checksums; in older ones a flipped bit can send HDF5 into an endless loop.
-        self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
-        for name, value in {"format": FORMAT, "version": VERSION, **asdict(header)}.items():
-            _set(self._file, name, value)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
-        try:
-            self._file.close()
-        finally:
-            self._sink.close()
-        if kind is None:
-            self._sink.check()
-        return False
-
-
-class ShardWriter(_Writer):
+class ShardWriter(FileWriter):
     """Writes clips. Use inside `paths.atomic`: the file is complete only after the context ended without an error."""
 
     def add(
@@ -129,23 +97,23 @@ class ShardWriter(_Writer):
     ) -> None:
         """Add one clip. Raises OSError when the disk is full, AvsbenchError for a name that HDF5 cannot hold."""
         group = self._file.create_group(check_clip_id(clip_id))
-        _set(group, "position", int(position))
-        _set(group, "category", category)
-        _set(group, "part", part)
-        _set(group, "annotated", np.asarray(annotated, bool))
+        set_attribute(group, "position", int(position))
+        set_attribute(group, "category", category)
+        set_attribute(group, "part", part)
+        set_attribute(group, "annotated", np.asarray(annotated, bool))
         group.create_dataset("frames", data=np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
         group.create_dataset("masks", data=masks[np.asarray(annotated, bool)])
         track = group.create_group("sound")
         for index, sound in enumerate(sounds):
             stored = track.create_dataset(str(index), data=sound.samples)
-            _set(stored, "rate", int(sound.rate))
-            _set(stored, "subtype", sound.subtype)
-            _set(stored, "category", sound.category)
-            _set(stored, "position", float(sound.position))
+            set_attribute(stored, "rate", int(sound.rate))
+            set_attribute(stored, "subtype", sound.subtype)
+            set_attribute(stored, "category", sound.category)
+            set_attribute(stored, "position", float(sound.position))
         self._sink.check()
 
 
-class ArrayWriter(_Writer):
+class ArrayWriter(FileWriter):
     """Writes one array a clip."""
 
     def add(self, clip_id: str, array: np.ndarray) -> None:
@@ -154,128 +122,10 @@ class ArrayWriter(_Writer):
         self._sink.check()
 
 
-def _set(place, name: str, value: object) -> None:
-    """An attribute; text in place and not, as is usual, in a heap without checksum."""
-    place.attrs[name] = np.array(value.encode(), "S") if isinstance(value, str) else value
-
-
-def _get(place, name: str):
-    value = place.attrs[name]
-    return value.decode() if isinstance(value, bytes) else value
-
-
 # reading
 
 
-class _Reader:
-    """An open shard. Not shared between processes: open one in each.
-
-    Args:
-        path: the file.
-        expect: values of `Header` that the file must have, e.g. dataset="s4", image_size=224.
-
-    Raises:
-        AvsbenchError: missing, truncated or damaged file, another version, or not the shard that was asked for.
-    """
-
-    def __init__(self, path: str | Path, **expect):
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise AvsbenchError(f"{path}: no such shard", hint="`avsbench extract` or `avsbench audio` writes it")
-        try:
-            self._file = h5py.File(self.path, "r", locking="best-effort")
-        except _BROKEN as error:
-            raise AvsbenchError(
-                f"{path}: the shard is truncated or damaged",
-                found=f"{self.path.stat().st_size} bytes; {_first_line(error)}",
-                expected="a complete HDF5 file",
-                hint=REBUILD,
-            ) from None
-        try:
-            self.header = self._read_header()
-            self._check(expect)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _read_header(self) -> Header:
-        with self._readable("its header"):
-            attributes = {name: _get(self._file, name) for name in self._file.attrs}
-        found = (attributes.get("format"), attributes.get("version"))
-        if found != (FORMAT, VERSION):
-            raise AvsbenchError(
-                f"{self.path}: a file of another format or version",
-                found=f"format {found[0]}, version {found[1]}",
-                expected=f"format {FORMAT}, version {VERSION}",
-                hint=REBUILD,
-            )
-        with self._readable("its header"):
-            return Header(**{f.name: f.type(attributes[f.name]) for f in fields(Header)})
-
-    def _check(self, expect: dict) -> None:
-        for name, value in expect.items():
-            found = getattr(self.header, name)
-            if found != value:
-                raise AvsbenchError(
-                    f"{self.path}: the shard was written for another {name.replace('_', ' ')}",
-                    found=f"{name} {found}",
-                    expected=f"{name} {value}",
-                    hint=REBUILD,
-                )
-
-    def clip_ids(self) -> list[str]:
-        """Names of the clips, sorted."""
-        with self._readable("the list of clips"):
-            return sorted(self._file)
-
-    def __contains__(self, clip_id: str) -> bool:
-        return clip_id in self._file
-
-    def __len__(self) -> int:
-        return len(self._file)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    @contextlib.contextmanager
-    def _readable(self, what: str):
-        """Turns what h5py raises on damaged files into an error that names the file and what to do."""
-        try:
-            yield
-        except _BROKEN as error:
-            raise AvsbenchError(
-                f"{self.path}: the shard is damaged, {what} cannot be read", found=_first_line(error), hint=REBUILD
-            ) from None
-
-    def _entry(self, clip_id: str):
-        if clip_id not in self._file:
-            raise AvsbenchError(
-                f"{self.path}: the shard has no clip {clip_id}",
-                found=f"{len(self)} clips",
-                hint="the index and the shard are of different dates: " + REBUILD,
-            )
-        return self._file[clip_id]
-
-    def _whole(self, clip_id: str, name: str = "") -> np.ndarray:
-        """The data set of a clip (with `name`: that one of its group) in one read, past h5py's slower objects."""
-        try:
-            stored = h5py.h5d.open(self._file.id, f"{clip_id}/{name}".rstrip("/").encode())
-        except KeyError:
-            self._entry(clip_id)
-            raise
-        array = np.empty(stored.shape, stored.dtype)
-        if array.size:
-            stored.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
-        return array
-
-
-class ShardReader(_Reader):
+class ShardReader(FileReader):
     """Reads clips. `header.content` must be "clips"."""
 
     def __init__(self, path: str | Path, **expect):
@@ -292,8 +142,8 @@ class ShardReader(_Reader):
                 masks=found,
                 annotated=annotated,
                 position=int(group.attrs["position"]),
-                category=_get(group, "category"),
-                part=_get(group, "part"),
+                category=get_attribute(group, "category"),
+                part=get_attribute(group, "part"),
             )
 
     def pictures(self, clip_id: str, annotated: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -304,14 +154,12 @@ class ShardReader(_Reader):
         """
         with self._readable(f"clip {clip_id}"):
             frames = self._whole(clip_id, "frames")
-            if annotated is None:
-                return frames, None
-            stored = self._whole(clip_id, "masks")
-            if annotated.all():
-                return frames, stored
-            masks = np.full((len(frames), *stored.shape[1:]), UNANNOTATED, np.uint8)
-            masks[annotated] = stored
-            return frames, masks
+        return frames, None if annotated is None else self.masks(clip_id, annotated)
+
+    def masks(self, clip_id: str, annotated: np.ndarray) -> np.ndarray:
+        """Masks of one clip, uint8 [T,H,W]."""
+        with self._readable(f"the masks of clip {clip_id}"):
+            return spread(self._whole(clip_id, "masks"), annotated)
 
     def sounds(self, clip_id: str) -> list[Sound]:
         """The sources of one clip, as their files stored them."""
@@ -322,8 +170,8 @@ class ShardReader(_Reader):
                 Sound(
                     samples=entry[()],
                     rate=int(entry.attrs["rate"]),
-                    subtype=_get(entry, "subtype"),
-                    category=_get(entry, "category"),
+                    subtype=get_attribute(entry, "subtype"),
+                    category=get_attribute(entry, "category"),
                     position=float(entry.attrs["position"]),
                 )
                 for entry in stored
@@ -341,20 +189,16 @@ class ShardReader(_Reader):
                 "frames": frames,
                 "height": height,
                 "width": width,
-                "category": _get(group, "category"),
-                "part": _get(group, "part"),
+                "category": get_attribute(group, "category"),
+                "part": get_attribute(group, "part"),
                 "annotated": [bool(flag) for flag in group.attrs["annotated"]],
             }
 
 
-class ArrayReader(_Reader):
+class ArrayReader(FileReader):
     """Reads one array a clip."""
 
     def array(self, clip_id: str) -> np.ndarray:
         """The array [T,...] of one clip."""
         with self._readable(f"clip {clip_id}"):
             return self._whole(clip_id)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

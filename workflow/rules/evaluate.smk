@@ -36,7 +36,7 @@ rule score:
     input:
         predictions=PATHS.predictions("{dataset}", "{variant}", "{seed}", "{condition}"),
         index=PATHS.index("{dataset}", "test"),
-        shards=lambda w: PLAN.shards(w.dataset, "test"),
+        truth=lambda w: PLAN.truth(w.dataset, w.variant),
     output:
         frames=PATHS.frame_scores("{dataset}", "{variant}", "{seed}", "{condition}"),
         scores=PATHS.scores("{dataset}", "{variant}", "{seed}", "{condition}"),

@@ -27,6 +27,30 @@ rule extract:
         "{params.options} --log {log}"
 
 
+rule native:
+    input:
+        PATHS.manifest("{dataset}", "{split}", "{shard}", "{shards}"),
+    output:
+        PATHS.native("{dataset}", "{split}", "{shard}", "{shards}"),
+    log:
+        PATHS.log("native", "{dataset}", "{split}.{shard}of{shards}"),
+    benchmark:
+        PATHS.benchmark("native", "{dataset}", "{split}.{shard}of{shards}")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        options=OPTIONS,
+        code=digest.stage("native"),
+    message:
+        "original pictures of {wildcards.dataset} {wildcards.split}, shard {wildcards.shard} of {wildcards.shards}"
+    shell:
+        "avsbench native --dataset {wildcards.dataset} --split {wildcards.split} --shard {wildcards.shard} "
+        "{params.options} --log {log}"
+
+
 rule index:
     input:
         shards=lambda w: PLAN.shards(w.dataset, w.split),
