@@ -1,5 +1,6 @@
 """Manifests: every clip in one shard, and an added clip changes one file."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avsbench import cards
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths
 from avsbench.store.manifest import read_manifest, shard_of, write_manifests
@@ -98,3 +100,25 @@ def test_not_a_manifest(tmp_path):
     file.write_text("name,start\nx,1\n")
     with pytest.raises(AvsbenchError, match="not a manifest"):
         read_manifest(file)
+
+
+def test_smoke_takes_the_same_few_clips_of_each_split(tmp_path):
+    counts = {"train": 40, "val": 20, "test": 9}
+    few = dataclasses.replace(
+        cards.dataset("ms3"),
+        splits={"full": counts, "smoke": {"train": 16, "val": 16, "test": 9}},
+        shards={"smoke": dict.fromkeys(counts, 1)},
+    )
+    rows = [
+        {"clip_id": f"{split}{n}", "split": split, "position": n, "category": "", "part": "", "frames": 5}
+        for split, count in counts.items()
+        for n in range(count)
+    ]
+    table = pd.DataFrame(rows)
+    paths = Paths("smoke", data_root=str(tmp_path))
+    write_manifests(few, "smoke", table, paths)
+    first = {split: read_manifest(paths.manifest("ms3", split, 0, 1)) for split in counts}
+    assert {split: len(part) for split, part in first.items()} == few.splits["smoke"]
+    assert first["train"]["position"].is_monotonic_increasing
+    assert first["train"]["position"].max() > 16, "not simply the head of the table"
+    assert write_manifests(few, "smoke", table.sample(frac=1, random_state=0), paths) == []
