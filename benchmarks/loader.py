@@ -1,17 +1,24 @@
-"""Clips a second: training items from shards against decoding the PNG files of the same clips.
+"""Clips a second: training items from shards against decoding the files of the official layout.
 
     python benchmarks/loader.py --dataset ms3 --clips 48
 
-Renders clips in the official layout into a temporary folder (frames and masks are 224 x 224 PNG files), builds their
-shards and reads all of them several times in one process with a warm file cache. What each row delivers:
+Renders clips in the official layout into a folder (S4 and MS3: 224 x 224 PNG; AVSS: JPEG and colour PNG of about 320 x
+240, smaller than the released ones), builds their shards and reads all of them several times in one process. What each
+row delivers:
 
-    png      frames uint8 [T,3,224,224] and masks int64 [T,224,224]; no sound
+    files    frames uint8 [T,3,224,224] and masks int64 [T,224,224], decoded and resized; no sound
     shards   the same and the log-mel [T,1,96,64]
+    native   frames and masks of the original size, and the log-mel, from the shards of originals
     cache    the same as shards, kept in memory
+
+Warm: the fastest of several passes. Cold: one pass after the kernel was told to drop the files from its cache (without
+effect on a file system that lives in memory). Exit code 1 when warm shards are less than 5 times as fast as files.
 """
 
 import argparse
 import dataclasses
+import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,86 +28,98 @@ import pandas as pd
 import torch
 
 from avsbench import cards, datasets
-from avsbench.media.images import read_binary_mask, read_image
+from avsbench.media.images import read_image, resize_image, resize_mask
 from avsbench.paths import Paths
-from avsbench.store.build import audio_shard, build_index, extract_shard
+from avsbench.store.audio import audio_shard
+from avsbench.store.extract import extract_shard
+from avsbench.store.index import build_index
 from avsbench.store.loader import ClipDataset
 from avsbench.store.manifest import write_dataset_manifests
+from avsbench.store.native import native_shard
 
-SIZE = 224
+SIZE, BAR = 224, 5
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="ms3", choices=("s4", "ms3"))
+    parser.add_argument("--dataset", default="ms3", choices=("s4", "ms3", "avss"))
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--folder", help="where to put the clips (default: the system's temporary folder)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         paths, card = prepare(arguments.dataset, arguments.clips, folder)
-        groups = png_groups(paths, card)
+        reader = datasets.reader(card, Path(paths.official(card.name)))
+        rows = reader.table().query("split == 'train'").to_dict("records")
+        front_ends = ("vggish_mel",)
         with (
-            ClipDataset(paths, card, "train", ("vggish_mel",)) as stored,
-            ClipDataset(paths, card, "train", ("vggish_mel",), cache=True) as kept,
+            ClipDataset(paths, card, "train", front_ends) as stored,
+            ClipDataset(paths, card, "train", front_ends, native=True) as native,
+            ClipDataset(paths, card, "train", front_ends, cache=True) as kept,
         ):
-            assert all(same(decode(group), stored[number]) for number, group in enumerate(groups))
-            rates = {
-                "png": measure(lambda number: decode(groups[number]), len(groups), arguments.passes),
-                "shards": measure(stored.__getitem__, len(stored), arguments.passes),
-                "cache": measure(kept.__getitem__, len(kept), arguments.passes),
+            assert all(same(decode(reader, row), stored[number]) for number, row in enumerate(rows))
+            sources = {
+                "files": lambda number: decode(reader, rows[number]),
+                "shards": stored.__getitem__,
+                "native": native.__getitem__,
+                "cache": kept.__getitem__,
             }
-    rows = [
-        {"source": name, "clips/s": rate, "ms/clip": 1000 / rate, "against png": rate / rates["png"]}
-        for name, rate in rates.items()
+            warm = {name: measure(read, len(rows), arguments.passes) for name, read in sources.items()}
+            cold = {}
+            for name in ("files", "shards", "native"):
+                forget(Path(folder))
+                cold[name] = measure(sources[name], len(rows), 0)
+    table = [
+        {
+            "source": name,
+            "warm clips/s": rate,
+            "against files": rate / warm["files"],
+            "cold clips/s": cold.get(name),
+            "cold against cold files": cold[name] / cold["files"] if name in cold else None,
+        }
+        for name, rate in warm.items()
     ]
-    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".1f"))
+    print(pd.DataFrame(table).to_markdown(index=False, floatfmt=".1f"))
+    return 0 if warm["shards"] >= BAR * warm["files"] else 1
 
 
 def prepare(name: str, clips: int, folder: str) -> tuple[Paths, cards.DatasetCard]:
-    """Render `clips` training clips and build their shard, front end and index."""
+    """Render `clips` training clips and build their shard, originals, front end and index."""
     counts = {"train": clips, "val": 1, "test": 1}
+    if name == "avss":
+        counts = {"train": clips, "val": 3, "test": 3}
     card = dataclasses.replace(cards.dataset(name), splits={"mini": counts}, shards={"mini": dict.fromkeys(counts, 1)})
     paths = Paths("mini", data_root=folder)
     datasets.acquire(card, scale="mini", root=None, out=paths, workers=1)
     write_dataset_manifests(card, paths)
     place = (name, "train", 0, 1)
-    extract_shard(
-        card=card,
-        scale="mini",
-        image_size=SIZE,
-        reader=datasets.reader(card, Path(paths.official(name))),
-        manifest_path=paths.manifest(*place),
-        out=paths.shard(*place),
-        faults_out=paths.faults(*place),
-        split="train",
-        shard=0,
-        shards=1,
-    )
+    shared = {
+        "card": card,
+        "scale": "mini",
+        "reader": datasets.reader(card, Path(paths.official(name))),
+        "manifest_path": paths.manifest(*place),
+        "split": "train",
+        "shard": 0,
+        "shards": 1,
+    }
+    extract_shard(**shared, image_size=SIZE, out=paths.shard(*place), faults_out=paths.faults(*place))
+    native_shard(**shared, out=paths.native(*place))
     out = paths.audio(name, "vggish_mel", "train", 0, 1)
     audio_shard(card=card, front_end="vggish_mel", shard_path=paths.shard(*place), out=out)
     build_index(card=card, scale="mini", split="train", paths=paths)
     return paths, card
 
 
-def png_groups(paths: Paths, card: cards.DatasetCard) -> list[tuple[list[Path], list[Path]]]:
-    """Frame and mask files of every training clip, in csv order."""
-    official = Path(paths.official(card.name))
-    rows = datasets.reader(card, official).table().query("split == 'train'")
-    files = sorted(official.rglob("*.png"))
-    groups = []
-    for clip_id in rows["clip_id"]:
-        own = [file for file in files if file.parent.name == clip_id]
-        groups.append(([f for f in own if "visual_frames" in f.parts], [f for f in own if "gt_masks" in f.parts]))
-    return groups
-
-
-def decode(group: tuple[list[Path], list[Path]]) -> dict:
-    """The item of a clip from its PNG files."""
-    frames = torch.from_numpy(np.stack([read_image(file) for file in group[0]])).permute(0, 3, 1, 2).contiguous()
-    masks = torch.full((len(frames), SIZE, SIZE), 255, dtype=torch.int64)
-    masks[: len(group[1])] = torch.from_numpy(np.stack([read_binary_mask(file) for file in group[1]]))
-    return {"frames": frames, "masks": masks}
+def decode(reader: datasets.Reader, row: dict) -> dict:
+    """The item of a clip from its files."""
+    files, rule = reader.files(row), reader.card.resize[row["split"]]
+    images = [resize_image(read_image(file), SIZE, rule) for file in files.frames]
+    masks = torch.full((len(images), SIZE, SIZE), 255, dtype=torch.int64)
+    for number, file in enumerate(files.masks):
+        if file is not None:
+            masks[number] = torch.from_numpy(resize_mask(reader.read_mask(file), SIZE, rule).copy())
+    return {"frames": torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), "masks": masks}
 
 
 def same(decoded: dict, stored: dict) -> bool:
@@ -108,15 +127,25 @@ def same(decoded: dict, stored: dict) -> bool:
 
 
 def measure(read, clips: int, passes: int) -> float:
-    """Clips a second over the fastest of `passes` passes, after one to warm up."""
+    """Clips a second over the fastest of `passes` passes, after one to warm up; 0 passes: the first one counts."""
     seconds = []
     for _ in range(passes + 1):
         start = time.perf_counter()
         for number in range(clips):
             read(number)
         seconds.append(time.perf_counter() - start)
-    return clips / min(seconds[1:])
+    return clips / min(seconds[1:] or seconds)
+
+
+def forget(folder: Path) -> None:
+    """Ask the kernel to drop every file below `folder` from its cache."""
+    os.sync()
+    for file in folder.rglob("*"):
+        if file.is_file():
+            descriptor = os.open(file, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -50,7 +50,7 @@ class _ObjectReader(Reader):
             video=places["video"],
         )
 
-    def _read_mask(self, file: Path) -> np.ndarray:
+    def read_mask(self, file: Path) -> np.ndarray:
         return read_binary_mask(file)
 
     def _original_frames(self, row: dict, files: ClipFiles) -> list[bytes]:
@@ -80,7 +80,7 @@ class _ObjectReader(Reader):
         masks = np.full((count, image_size, image_size), IGNORE, np.uint8)
         annotated = np.arange(count) < self._annotated(row)
         files = files_in_order(clip_id, places["masks"], _pattern(clip_id), range(1, self._annotated(row) + 1), "masks")
-        originals = [self._read_mask(file) for file in files]
+        originals = [self.read_mask(file) for file in files]
         mask_size = same_size(clip_id, originals, files, "masks")
         if size is not None and mask_size != size:
             notes.append(f"masks are {mask_size[1]} x {mask_size[0]}, frames {size[1]} x {size[0]}")

@@ -91,7 +91,7 @@ class SemanticReader(Reader):
             sounds=[folder / "audio.wav"],
         )
 
-    def _read_mask(self, file: Path) -> np.ndarray:
+    def read_mask(self, file: Path) -> np.ndarray:
         return read_colour_mask(file, len(self.card.classes))
 
     def _read(self, row: dict, image_size: int) -> Clip:
@@ -108,7 +108,7 @@ class SemanticReader(Reader):
         frames, size = released_frames(clip_id, files, image_size, rule)
         masked = self._annotated(row)
         files = files_in_order(clip_id, folder / "labels_rgb", r"(\d+)\.png", range(masked), "masks")
-        labels = [self._read_mask(file) for file in files]
+        labels = [self.read_mask(file) for file in files]
         mask_size = same_size(clip_id, labels, files, "masks")
         notes = []
         if mask_size != size:

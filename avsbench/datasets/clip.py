@@ -135,7 +135,7 @@ class Reader:
         row = self._full_row(row)
         try:
             files = self._files(row)
-            masks = [self._read_mask(file) for file in files.masks if file is not None]
+            masks = [self.read_mask(file) for file in files.masks if file is not None]
             return Originals(self._original_frames(row, files), masks)
         except ClipFault:
             raise
@@ -148,9 +148,9 @@ class Reader:
                 raise AvsbenchError(f"{file}: no such frame", hint="unpack the release again")
         return [file.read_bytes() for file in files.frames]
 
-    def _read_mask(self, file: Path) -> np.ndarray:
+    def read_mask(self, file: Path) -> np.ndarray:
         """A mask file as class ids, uint8 [H,W] at its own size."""
-        raise TypeError(f"{type(self).__name__} must define _read_mask(file)")
+        raise TypeError(f"{type(self).__name__} must define read_mask(file)")
 
     def _files(self, row: dict) -> ClipFiles:
         raise TypeError(f"{type(self).__name__} must define _files(row)")

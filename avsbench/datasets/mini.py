@@ -11,22 +11,18 @@ pixels of the AVSS frames on the JPEG library that reads them.
 import csv
 import functools
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from avsbench.cards import DatasetCard
 from avsbench.datasets.avsbench_semantic import PARTS
 from avsbench.datasets.mini_kinds import Dice
 from avsbench.datasets.mini_plan import Ticket, plan, scene_of, sound_of
 from avsbench.datasets.mini_scene import FPS, draw, frame_tick, sounding_mask
+from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
+from avsbench.paths import atomic_folder
 
 RELEASED = (224, 224)
 RAW = (160, 120)
@@ -51,42 +47,11 @@ def render(dataset_card: DatasetCard, out_dir: Path, seed: int, workers: int) ->
             f"the data set {dataset_card.name!r} has no embedded version", expected=f"one of {', '.join(_WRITERS)}"
         )
     tickets = list(plan(dataset_card))
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    for stale in out_dir.parent.glob(f".{out_dir.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
-    temporary = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
     write, write_tables = _WRITERS[dataset_card.name]
-    work = functools.partial(write, folder=temporary, seed=seed)
-    try:
-        temporary.mkdir()
-        with tqdm(total=len(tickets), desc=f"render {dataset_card.name}", unit="clip", disable=None) as bar:
-            for _ in _run(work, tickets, workers):
-                bar.update()
+    with atomic_folder(out_dir) as temporary:
+        work = functools.partial(write, folder=temporary, seed=seed)
+        run(work, tickets, workers, f"render {dataset_card.name}")
         write_tables(temporary, tickets, seed)
-        _replace(temporary, out_dir)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _run(work: Callable, tickets: list[Ticket], workers: int) -> Iterator:
-    if workers <= 1:
-        yield from map(work, tickets)
-        return
-    # "spawn" is the one start method that is safe beside threads and the same on every system.
-    with ProcessPoolExecutor(min(workers, len(tickets)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, tickets, chunksize=2)
-
-
-def _replace(new: Path, old: Path) -> None:
-    if old.is_symlink():
-        old.unlink()
-    elif old.exists():
-        trash = old.with_name(f".{old.name}.{os.getpid()}.old.tmp")
-        os.replace(old, trash)
-        os.replace(new, old)
-        shutil.rmtree(trash)
-        return
-    os.replace(new, old)
 
 
 # files
