@@ -11,6 +11,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/audio/<front end>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/features/<feature>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
+    data/<scale>/vpo_build/                                   what VPO-style sets are built from, and the built sets
     weights/<file>                                            published weights
     weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
     results/<scale>/<dataset>/<variant>/<seed>/               weights, run.json, log, predictions/, scores/
@@ -18,6 +19,9 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
 """
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +69,32 @@ class Paths:
 
     def index(self, dataset: str, split: str) -> str:
         return f"{self.dataset(dataset)}/index/{split}.parquet"
+
+    # construction of VPO-style sets
+    def vpo_build(self, *names: str) -> str:
+        """A file of the construction. Scale smoke takes its few clips from what full builds."""
+        scale = "full" if self.scale == "smoke" else self.scale
+        return "/".join([self.data_root, scale, "vpo_build", *names])
+
+    def vpo_sources(self) -> str:
+        """The rendered pictures and sounds that the embedded sets are built from."""
+        return self.vpo_build("sources")
+
+    def vpo_candidates(self) -> str:
+        return self.vpo_build("candidates.parquet")
+
+    def vpo_audio_pool(self) -> str:
+        return self.vpo_build("audio_pool.parquet")
+
+    def vpo_dropped_audio(self) -> str:
+        return self.vpo_build("audio_dropped.csv")
+
+    def vpo_built(self, dataset: str) -> str:
+        """Top folder of a built set, in the official layout."""
+        return self.vpo_build(dataset)
+
+    def vpo_manifest(self, dataset: str) -> str:
+        return f"{self.vpo_built(dataset)}/manifest.json"
 
     # weights
     def weights(self, file: str) -> str:
@@ -118,6 +148,30 @@ class Paths:
 def atomic(path: str | os.PathLike) -> "_Atomic":
     """Context manager: yields a temporary path beside `path`, renamed to it on success and removed on failure."""
     return _Atomic(Path(path))
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Context manager: yields an empty folder beside `path` that takes its place whole on success.
+
+    What stood at `path` stays until then and is removed afterwards; leftovers of killed processes are removed first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old.tmp"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 class _Atomic:
