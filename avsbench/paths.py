@@ -18,6 +18,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     results/leaderboard.{md,parquet}
 """
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -181,7 +182,15 @@ class _Atomic:
 
     def __enter__(self) -> Path:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
         return self.temporary
+
+    def _remove_leftovers(self) -> None:
+        """Temporary files of this target whose process is dead: it was killed, and a target has one writer at a time."""
+        for file in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+            writer = file.name.split(".")[-2]
+            if writer.isdigit() and file.is_file() and not _alive(int(writer)):
+                file.unlink(missing_ok=True)
 
     def __exit__(self, kind, value, trace):
         if kind is None:
@@ -189,3 +198,13 @@ class _Atomic:
         else:
             self.temporary.unlink(missing_ok=True)
         return False
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -26,10 +26,10 @@ def new_project(folder) -> Project:
     return project
 
 
-def start(project: Project) -> subprocess.Popen:
-    """The documented command in a process group of its own, as a terminal starts it."""
+def start(project: Project, command: list[str] = COMMAND) -> subprocess.Popen:
+    """A command, by default the documented one, in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
-        COMMAND,
+        command,
         cwd=project.folder,
         env=project.environment,
         stdout=subprocess.DEVNULL,

@@ -194,3 +194,19 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, room
         write(temporary, {f"clip{n}": clip(seed=n) for n in range(50)})
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    import subprocess
+    import sys
+
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left, other = tmp_path / f".a.h5.{dead.stdout.strip()}.tmp", tmp_path / f".b.h5.{dead.stdout.strip()}.tmp"
+    live = tmp_path / f".a.h5.{os.getppid()}.tmp"
+    for file in (left, other, live):
+        file.write_text("half")
+    with atomic(tmp_path / "a.h5") as temporary:
+        temporary.write_text("whole")
+    assert not left.exists()
+    assert other.exists(), "of another target"
+    assert live.exists(), "its process is alive"
