@@ -186,7 +186,7 @@ class _Atomic:
         return self.temporary
 
     def _remove_leftovers(self) -> None:
-        """Temporary files of this target whose process is dead: it was killed, and a target has one writer at a time."""
+        """Temporary files of this target whose process was killed: a target has one writer at a time."""
         for file in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
             writer = file.name.split(".")[-2]
             if writer.isdigit() and file.is_file() and not _alive(int(writer)):
