@@ -27,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     except AvsbenchError as error:
         log.error("%s", error)
         return 2
+    except BrokenPipeError:  # `avsbench list | head`
+        sys.stderr.close()
+        return 0
     except KeyboardInterrupt:
         log.error("interrupted; the same command continues")
         return 130

@@ -12,11 +12,16 @@ MOST_WORKERS = 8
 CACHE_BYTES = 256e6
 
 
+def own_sizes(variant: Variant, dataset: DatasetCard) -> bool:
+    """True where each clip has a size of its own before a transform, so that a batch cannot hold two."""
+    return dataset.native or variant.method.native
+
+
 class StoredData:
     """Train and validation batches; the test split is out of reach here.
 
     Clips are padded to the data set's length in training, as published. In validation a method that is not
-    `batch_independent` gets one clip at a time, as in predict.
+    `batch_independent`, or whose clips differ in size, gets one clip at a time, as in predict.
     """
 
     def __init__(self, spec: RunSpec, variant: Variant, dataset: DatasetCard, method: Method, on_gpu: bool):
@@ -26,7 +31,7 @@ class StoredData:
         self.batch: int = spec.recipe["batch"]
         # With a GPU the processor's threads read data; without one they compute.
         self.workers = min(spec.threads - 1, MOST_WORKERS) if on_gpu else 0
-        self.validation_batch = self.batch if card.batch_independent else 1
+        self.validation_batch = self.batch if card.batch_independent and not own_sizes(variant, dataset) else 1
         clips = dataset.splits[spec.scale]
         # What fits stays in memory, raw: three colours and a mask a pixel.
         inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * 4 < CACHE_BYTES

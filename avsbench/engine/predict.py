@@ -6,6 +6,7 @@ import torch
 
 from avsbench import cards, provenance, registry
 from avsbench.devices import pick_device
+from avsbench.engine.data import own_sizes
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.predict import Timing, predict_clips
@@ -58,7 +59,7 @@ def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
         native=card.native,
         image_size=spec.image_size,
     )
-    independent = card.batch_independent
+    independent = card.batch_independent and not own_sizes(variant, dataset)
     loader = make_loader(clips, batch=spec.recipe.get("batch", 1) if independent else 1)
     info = PredictionInfo(
         dataset=spec.dataset,
