@@ -352,13 +352,13 @@ class Predictor:
         """One clip of T frames, with the seconds of sound that belong to it."""
         from dataclasses import replace
 
+        from avsbench.media.clip_sound import ClipSound
         from avsbench.media.front_ends import FRONT_ENDS
 
         seconds = slice(start * sound.rate, (start + len(frames)) * sound.rate)
-        part = replace(sound, samples=sound.samples[seconds])
+        heard = ClipSound.of(self.dataset, [replace(sound, samples=sound.samples[seconds])], len(frames))
         audio = {
-            name: torch.from_numpy(FRONT_ENDS[name].compute([part], len(frames), self.dataset.mel_fill))[None]
-            for name in self.variant.method.front_ends
+            name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in self.variant.method.front_ends
         }
         real = torch.ones(1, len(frames), dtype=torch.bool)
         return Batch(frames=frames[None].contiguous(), real=real, clip_ids=["clip"], audio=audio)

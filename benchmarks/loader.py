@@ -106,7 +106,7 @@ def prepare(name: str, clips: int, folder: str) -> tuple[Paths, cards.DatasetCar
     extract_shard(**shared, image_size=SIZE, out=paths.shard(*place), faults_out=paths.faults(*place))
     native_shard(**shared, out=paths.native(*place))
     out = paths.audio(name, "vggish_mel", "train", 0, 1)
-    audio_shard(card=card, front_end="vggish_mel", shard_path=paths.shard(*place), out=out)
+    audio_shard(card=card, shard_path=paths.shard(*place), outs={"vggish_mel": out})
     build_index(card=card, scale="mini", split="train", paths=paths)
     return paths, card
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from avsbench import cards
 from avsbench.evaluation.score import read_scores
+from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.sound import Sound
 from avsbench.paths import Paths
@@ -32,7 +33,7 @@ def silent(name: str, card: cards.DatasetCard) -> np.ndarray:
     nothing = Sound(
         samples=np.zeros((16000 * 5, 1), np.int16), rate=16000, subtype="PCM_16", category="", position=None
     )
-    return FRONT_ENDS[name].compute([nothing], card.frames, card.mel_fill)
+    return FRONT_ENDS[name].compute(ClipSound.of(card, [nothing], card.frames))
 
 
 def other_data(paths: Paths, dataset: str, front_end: str, target: Path, kind: str) -> str:

@@ -16,8 +16,9 @@ def register(verbs: Verbs) -> None:
     added = verbs.of_dataset("index", index, "table of a split: a row per clip")
     added.add_argument("--split", required=True, choices=SPLITS)
     added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
-    added = verbs.of_shard("audio", audio, "one front end of one shard")
-    added.add_argument("--front-end", required=True)
+    added = verbs.of_shard("audio", audio, "front ends of one shard")
+    added.add_argument("--front-end", required=True, action="append", help="again for each front end")
+    added.add_argument("--threads", type=int, default=1)
 
 
 def acquire(args) -> None:
@@ -98,7 +99,7 @@ def audio(args) -> None:
     place = (args.split, args.shard, plan.shard_count(card.name, args.split))
     audio_shard(
         card=card,
-        front_end=args.front_end,
         shard_path=plan.paths.shard(card.name, *place),
-        out=plan.paths.audio(card.name, args.front_end, *place),
+        outs={name: plan.paths.audio(card.name, name, *place) for name in args.front_end},
+        threads=args.threads,
     )

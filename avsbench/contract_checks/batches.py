@@ -24,6 +24,7 @@ def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, see
 
     Annotation follows the data set: where its card says so, the first frame alone.
     """
+    from avsbench.media.clip_sound import ClipSound
     from avsbench.media.front_ends import FRONT_ENDS
     from avsbench.media.sound import Sound
 
@@ -38,7 +39,9 @@ def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, see
     frames = np.zeros((count, longest, size, size, 3), np.uint8)
     masks = np.full((count, longest, size, size), IGNORE, np.int64)
     annotated = np.zeros((count, longest), bool)
-    audio = {name: np.zeros((count, longest, *FRONT_ENDS[name].shape), np.float32) for name in card.front_ends}
+    ends = {name: FRONT_ENDS[name] for name in card.front_ends}
+    shapes = {name: end.frame_shape(still=longest == 1) for name, end in ends.items()}
+    audio = {name: np.zeros((count, longest, *shape), np.float32) for name, shape in shapes.items()}
     first_only = dataset.supervision.startswith("first frame")
     for clip, length in enumerate(lengths):
         label = 1 if dataset.task == "binary" else CLASSES[clip]
@@ -52,8 +55,9 @@ def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, see
         tone = np.sin(2 * np.pi * TONES[clip] * np.arange(length * RATE) / RATE)
         tone *= np.repeat(np.asarray(sounds, float), RATE)
         sound = Sound(samples=(tone * 12000).astype(np.int16)[:, None], rate=RATE)
-        for name in audio:
-            audio[name][clip, :length] = FRONT_ENDS[name].compute([sound], length, dataset.mel_fill)
+        heard = ClipSound.of(dataset, [sound], length)
+        for name, end in ends.items():
+            audio[name][clip, :length] = end.compute(heard)
     return Batch(
         frames=torch.from_numpy(frames).permute(0, 1, 4, 2, 3).contiguous(),
         real=torch.tensor([[second < length for second in range(longest)] for length in lengths]),

@@ -106,6 +106,23 @@ def mono(samples: np.ndarray) -> np.ndarray:
     elif samples.dtype.kind == "f":
         samples = np.clip(np.rint(samples.astype(np.float64) * 32768), -32768, 32767)
     elif samples.dtype != np.int16:
-        raise AvsbenchError("sound of an unknown type", found=samples.dtype, expected="int16, int32 or float32")
+        raise _unknown(samples)
     wave = samples.astype(np.float64) / 32768
     return wave.mean(axis=1) if wave.ndim == 2 else wave
+
+
+def mono_float(samples: np.ndarray) -> np.ndarray:
+    """Mean over channels as float32 [N], every bit of the file kept: integers scaled to -1..1, floats as they are.
+
+    Args:
+        samples: [N] or [N,channels]; int16, int32 or float32.
+    """
+    scales = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}
+    if samples.dtype.name not in scales:
+        raise _unknown(samples)
+    wave = samples.astype(np.float32) * np.float32(scales[samples.dtype.name])
+    return wave.mean(axis=1) if wave.ndim == 2 else wave
+
+
+def _unknown(samples: np.ndarray) -> AvsbenchError:
+    return AvsbenchError("sound of an unknown type", found=samples.dtype, expected="int16, int32 or float32")

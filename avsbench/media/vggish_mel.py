@@ -1,64 +1,87 @@
-"""Log-mel examples of VGGish: 0.96 s each, 96 steps of 10 ms, 64 mel bands.
+"""Log-mel examples of VGGish and of its relatives: 0.96 s each, 96 steps of 10 ms, 64 mel bands.
 
-The definition is that of the AudioSet VGGish release (Hershey et al., ICASSP 2017), without PCA and quantisation.
-All steps are float64, the result float32. Other rates are resampled by soxr where the original used resampy; bands
-below 7.2 kHz agree within 0.001, the top two lie in the transition band of the resamplers and differ more.
+The definition is that of the AudioSet VGGish release (Hershey et al., ICASSP 2017), without PCA and quantisation; its
+relatives differ in window and bands alone. All steps are float64, the result float32. Other rates are resampled by soxr
+where the original used resampy; bands below 7.2 kHz agree within 0.001, those above lie in the transition bands of the
+resamplers and differ more.
 """
 
-from functools import lru_cache
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from avsbench.errors import AvsbenchError
-from avsbench.media.sound import mono
+from avsbench.media.clip_sound import ClipSound
+from avsbench.media.front_ends import FrontEnd
+from avsbench.media.log_mel import BANDS, HOP, RATE, mel_matrix, spectrum, steps
+from avsbench.media.resample import soxr_hq
+from avsbench.media.sound import Sound, mono
 
-RATE = 16000
-WINDOW, HOP, FFT = 400, 160, 512
-BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
 STEPS = 96
 OFFSET = 0.01
 
 
-@lru_cache(maxsize=1)
-def hann() -> np.ndarray:
-    """Periodic Hann window, float64 [400]."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+class Recipe(NamedTuple):
+    """Window and transform length in samples at 16 kHz, lowest and highest edge of the bands in Hz."""
+
+    window: int
+    fft: int
+    lowest: float
+    highest: float
 
 
-@lru_cache(maxsize=1)
-def mel_matrix() -> np.ndarray:
-    """Weights of the 64 bands, float64 [257,64]: triangles that are linear in mel (HTK scale), the DC bin left out."""
-
-    def mel(hertz):
-        return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
-
-    edges = np.linspace(mel(LOWEST), mel(HIGHEST), BANDS + 2)
-    bins = mel(np.linspace(0.0, RATE / 2, FFT // 2 + 1))[:, None]
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    weights = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    weights[0] = 0.0
-    return weights
+VGGISH = Recipe(400, 512, 125.0, 7500.0)
 
 
-def vggish_mel(samples: np.ndarray, rate: int) -> np.ndarray:
+def front_end(name: str, recipe: Recipe) -> FrontEnd:
+    """A front end of this family: one example a frame, float32 [T,1,96,64]."""
+    return FrontEnd(name, (1, STEPS, BANDS), partial(frame_examples, recipe=recipe))
+
+
+def vggish_mel(samples: np.ndarray, rate: int, recipe: Recipe = VGGISH) -> np.ndarray:
     """Log-mel examples of a sound, float32 [n,1,96,64]; an incomplete last example is dropped, so n may be 0.
 
     Args:
         samples: [N] or [N,channels] as stored (int16, int32 or float); channels are averaged.
         rate: samples a second; anything but 16000 is resampled.
     """
-    wave = mono(np.asarray(samples))
-    if rate != RATE:
-        import soxr
+    return log_mel_examples(soxr_hq(mono(np.asarray(samples)), rate, RATE), recipe)
 
-        wave = soxr.resample(wave, rate, RATE, quality="HQ")
-    count = max(0, 1 + (len(wave) - WINDOW) // HOP) // STEPS
+
+def log_mel_examples(wave: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Log-mel examples of a wave float64 [N] at 16 kHz, float32 [n,1,96,64]."""
+    count = steps(len(wave), recipe.window) // STEPS
     if count == 0:
         return np.zeros((0, 1, STEPS, BANDS), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP][: count * STEPS]
-    magnitude = np.abs(np.fft.rfft(windows * hann(), FFT))
-    mel = np.log(magnitude @ mel_matrix() + OFFSET)
+    magnitude = np.abs(spectrum(wave, recipe.window, recipe.fft, count * STEPS))
+    mel = np.log(magnitude @ mel_matrix(recipe.fft, recipe.lowest, recipe.highest) + OFFSET)
     return mel.reshape(count, 1, STEPS, BANDS).astype(np.float32)
+
+
+def frame_examples(clip: ClipSound, recipe: Recipe) -> np.ndarray:
+    """One example a frame, float32 [T,1,96,64]: example k, which begins at 0.96 k s, for frame k.
+
+    A still picture gets the one example from the middle of its sound; this is ours, no publication says.
+    """
+    return clip.once(recipe, lambda: _frame_examples(clip, recipe))
+
+
+def _frame_examples(clip: ClipSound, recipe: Recipe) -> np.ndarray:
+    wave = clip.mixture(voice, RATE)
+    if clip.still:
+        length = (STEPS - 1) * HOP + recipe.window
+        start = (len(wave) - length) // 2
+        return log_mel_examples(wave[start : start + length], recipe)
+    mel = log_mel_examples(wave, recipe)
+    if len(mel) > clip.frames:
+        clip.note(f"the sound goes on after the {clip.frames} frames; what follows is cut")
+    return fit_examples(mel, clip.frames, clip.fill)
+
+
+def voice(sound: Sound) -> np.ndarray:
+    """One source at 16 kHz: 16 bits, mean over channels, float64 [N]."""
+    return soxr_hq(mono(sound.samples), sound.rate, RATE)
 
 
 def fit_examples(mel: np.ndarray, frames: int, fill: str) -> np.ndarray:
@@ -67,8 +90,6 @@ def fit_examples(mel: np.ndarray, frames: int, fill: str) -> np.ndarray:
     Missing examples repeat the last one (`fill` "repeat", S4 and MS3) or are 0.0 (`fill` "zeros", AVSS: the value 0,
     not the -4.6 of silence). Examples beyond the last frame are dropped; the published loaders fail on those.
     """
-    if fill not in ("repeat", "zeros"):
-        raise AvsbenchError(f"unknown way to fill missing examples: {fill!r}", expected="repeat or zeros")
     missing = frames - len(mel)
     if missing <= 0:
         return mel[:frames]

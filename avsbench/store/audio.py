@@ -1,6 +1,10 @@
-"""The rule `audio`: the sound of one shard -> one front end, an array a clip."""
+"""The rule `audio`: the sound of one shard -> front ends, each a file with an array a clip, in one pass."""
 
 import logging
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,48 +13,81 @@ from tqdm import tqdm
 
 from avsbench.cards import DatasetCard, known
 from avsbench.errors import AvsbenchError
-from avsbench.media.front_ends import FRONT_ENDS
+from avsbench.media.clip_sound import ClipSound
+from avsbench.media.front_ends import FRONT_ENDS, FrontEnd
 from avsbench.paths import atomic
 from avsbench.store.shards import ArrayReader, ArrayWriter, ShardReader
 
 _LOG = logging.getLogger(__name__)
 
 
-def audio_shard(*, card: DatasetCard, front_end: str, shard_path: str | Path, out: str | Path) -> None:
-    """Compute one front end for every clip of a shard: float32 [T,...] each, T as stored.
+def audio_shard(*, card: DatasetCard, shard_path: str | Path, outs: dict[str, str | Path], threads: int = 1) -> None:
+    """Compute front ends for every clip of a shard: float32 [T,...] each, T as stored.
+
+    A clip's sound is read, mixed and resampled once for all of them. A sound that a front end cannot take stops the
+    job: `extract` has sorted out what cannot be read, so this is a property of the data set and not of one file.
 
     Args:
-        card: its `mel_fill` says what stands for missing examples.
-        front_end: a name of `avsbench.media.front_ends`.
+        card: its `mel_fill` and `frames` say what stands for missing sound.
         shard_path: the shard of clips.
-        out: the shard of arrays. Written beside its place, opened and checked, then renamed.
+        outs: name of a front end -> its shard of arrays. All are written beside their places, opened and checked, and
+            then renamed.
+        threads: clips computed at the same time.
 
     Raises:
-        AvsbenchError: unknown front end, a damaged shard, or a clip whose sound the front end cannot take (named).
+        AvsbenchError: unknown front end, a damaged shard, or a clip whose sound a front end cannot take (named).
     """
-    end = known(front_end, FRONT_ENDS, "front end", "front end")
-    with ShardReader(shard_path, dataset=card.name) as shard, atomic(out) as temporary:
-        header = replace(shard.header, content=front_end)
-        lengths = {clip_id: shard.row(clip_id)["frames"] for clip_id in shard.clip_ids()}
-        with ArrayWriter(temporary, header) as writer:
-            for clip_id, frames in tqdm(
-                lengths.items(),
-                desc=f"{front_end} {card.name} {header.split} {header.shard}",
-                unit="clip",
-                disable=None,
-            ):
-                try:
-                    array = end.compute(shard.sounds(clip_id), frames, card.mel_fill)
-                except AvsbenchError as error:
-                    raise AvsbenchError(
-                        f"clip {clip_id} of {shard_path}: {error.what}",
-                        found=error.found,
-                        expected=error.expected,
-                        hint=error.hint,
-                    ) from None
-                writer.add(clip_id, array)
-        check_arrays(temporary, front_end, {clip_id: (frames, *end.shape) for clip_id, frames in lengths.items()})
-    _LOG.info("%s: %d clips", out, len(lengths))
+    ends = [known(name, FRONT_ENDS, "front end", "front end") for name in outs]
+    with ExitStack() as files:
+        shard = files.enter_context(ShardReader(shard_path, dataset=card.name))
+        rows = [shard.row(clip_id) for clip_id in shard.clip_ids()]
+        temporary = {name: files.enter_context(atomic(out)) for name, out in outs.items()}
+        with ExitStack() as open_files:
+            writers = {
+                name: open_files.enter_context(ArrayWriter(path, replace(shard.header, content=name)))
+                for name, path in temporary.items()
+            }
+            for clip_id, arrays in _computed(card, shard, rows, ends, threads):
+                for name, array in arrays.items():
+                    writers[name].add(clip_id, array)
+        for end in ends:
+            shape = end.frame_shape(card.frames == 1)
+            check_arrays(temporary[end.name], end.name, {row["clip_id"]: (row["frames"], *shape) for row in rows})
+    _LOG.info("%s: %d clips of %s", ", ".join(outs), len(rows), shard_path)
+
+
+def _computed(
+    card: DatasetCard, shard: ShardReader, rows: list[dict], ends: list[FrontEnd], threads: int
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """(clip id, front end -> array) of all clips in order; as many at work as there are threads, and one more."""
+
+    def compute(clip_id: str, clip: ClipSound) -> dict[str, np.ndarray]:
+        try:
+            arrays = {end.name: end.compute(clip) for end in ends}
+        except AvsbenchError as error:
+            raise AvsbenchError(
+                f"clip {clip_id} of {shard.path}: {error.what}",
+                found=error.found,
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
+        except Exception as error:
+            error.add_note(f"clip {clip_id} of {shard.path}")
+            raise
+        for note in clip.notes:
+            _LOG.warning("clip %s of %s: %s", clip_id, shard.path, note)
+        return arrays
+
+    text = f"front ends of {card.name} {shard.header.split} {shard.header.shard}"
+    with ThreadPoolExecutor(threads) as pool, tqdm(desc=text, total=len(rows), unit="clip", disable=None) as progress:
+        waiting: deque = deque()
+        for number, row in enumerate(rows, 1):
+            clip = ClipSound.of(card, shard.sounds(row["clip_id"]), row["frames"], shard.header.split)
+            waiting.append((row["clip_id"], pool.submit(compute, row["clip_id"], clip)))
+            while len(waiting) > (threads if number < len(rows) else 0):
+                clip_id, result = waiting.popleft()
+                yield clip_id, result.result()
+                progress.update()
 
 
 def check_arrays(path: str | Path, content: str, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -110,9 +110,8 @@ def build(
     for split, shards in of.shards["mini"].items():
         for shard in range(shards):
             path = extract(of, paths, reader, split, shard)
-            for name in front_ends:
-                out = paths.audio(of.name, name, split, shard, shards)
-                audio_shard(card=of, front_end=name, shard_path=path, out=out)
+            outs = {name: paths.audio(of.name, name, split, shard, shards) for name in front_ends}
+            audio_shard(card=of, shard_path=path, outs=outs)
         build_index(card=of, scale="mini", split=split, paths=paths)
     return paths, of
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from avsbench.errors import AvsbenchError
+from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.sound import Sound
 from avsbench.paths import Paths
 from avsbench.store import extract as extract_module
-from avsbench.store.build import audio_shard, build_index
+from avsbench.store.build import build_index
 from avsbench.store.manifest import shard_of, write_manifests
 from avsbench.store.shards import ArrayReader, ShardReader, ShardWriter
 from avsbench.store.tables import INDEX, read_faults, read_index
@@ -54,7 +55,7 @@ def test_full_round_trip(tmp_path):
             assert np.array_equal(stored.masks, clip.masks)
             assert np.array_equal(sounds[0].samples, clip.sounds[0].samples)
             with ArrayReader(paths.audio(of.name, "vggish_mel", split, row["shard"], of.shards["mini"][split])) as mel:
-                computed = FRONT_ENDS["vggish_mel"].compute(sounds, row["frames"], of.mel_fill)
+                computed = FRONT_ENDS["vggish_mel"].compute(ClipSound.of(of, sounds, row["frames"]))
                 assert np.array_equal(mel.array(row["clip_id"]), computed)
     assert leftovers(tmp_path) == []
 
@@ -193,27 +194,6 @@ def test_empty_shards_pass_through(tmp_path):
     of = card(splits={"train": 2, "val": 1, "test": 1}, shards={"train": 6, "val": 3, "test": 1})
     paths, _ = build(tmp_path, of)
     assert len(read_index(paths.index(of.name, "train"))) == 2
-
-
-# audio
-
-
-def test_an_unknown_front_end(planned):
-    paths, of = planned
-    path = extract(of, paths, FakeReader(of), "val", 0)
-    with pytest.raises(AvsbenchError, match="unknown front end 'vgish_mel'") as caught:
-        audio_shard(card=of, front_end="vgish_mel", shard_path=path, out=paths.audio(of.name, "vgish_mel", "val", 0, 1))
-    assert "vggish_mel" in caught.value.hint
-
-
-def test_a_sound_that_a_front_end_cannot_take_names_the_clip(planned, tmp_path):
-    paths, of = planned
-    path = extract(of, paths, FakeReader(of, change=wrong(sounds=lambda sounds: sounds * 2)), "val", 0)
-    out = paths.audio(of.name, "vggish_mel", "val", 0, 1)
-    with pytest.raises(AvsbenchError, match=r"clip -a\.val_0 of .*takes the one sound track"):
-        audio_shard(card=of, front_end="vggish_mel", shard_path=path, out=out)
-    assert not Path(out).exists()
-    assert leftovers(tmp_path) == []
 
 
 # index

@@ -28,12 +28,8 @@ def test_rendered_clips_reach_a_batch(tmp_path, name):
     for split, shards in of.shards["mini"].items():
         for shard in range(shards):
             path = extract(of, paths, reader, split, shard, size=64)
-            audio_shard(
-                card=of,
-                front_end="vggish_mel",
-                shard_path=path,
-                out=paths.audio(name, "vggish_mel", split, shard, shards),
-            )
+            outs = {"vggish_mel": paths.audio(name, "vggish_mel", split, shard, shards)}
+            audio_shard(card=of, shard_path=path, outs=outs)
         build_index(card=of, scale="mini", split=split, paths=paths)
     with ClipDataset(paths, of, "train", ("vggish_mel",), image_size=64) as clips:
         (batch,) = make_loader(clips, batch=3, pad_to=of.frames)
