@@ -44,6 +44,7 @@ class DatasetCard:
     classes: list = field(default_factory=list)
     counts_known: bool = True
     release: dict = field(default_factory=dict)
+    construction: str = ""
 
     @property
     def num_classes(self) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from avsbench.datasets import workers as processes
 from avsbench.datasets.vpo_build.tables import tables
+from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
 from avsbench.media.sound import Sound, mono, read_wav
 from avsbench.media.video import read_video_sound
@@ -47,7 +47,7 @@ def find_sounds(vggsound: Path, workers: int = 1) -> tuple[pd.DataFrame, pd.Data
     clips = read_clips(Path(vggsound) / "vggsound.csv")
     files = _files(Path(vggsound))
     probe = functools.partial(_probe, Path(vggsound))
-    found = processes.run(probe, [files.get(name) for name in clips["vgg_file"]], workers, "listen to VGGSound")
+    found = run(probe, [files.get(name) for name in clips["vgg_file"]], workers, "listen to VGGSound")
     clips = clips.join(pd.DataFrame(found, columns=["path", "seconds", "rate", "channels", "peak", "reason"]))
     both = clips.groupby("vgg_file")["split"].transform("nunique") > 1
     clips.loc[both, "reason"] = "in both splits"

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from avsbench.datasets import workers as processes
 from avsbench.datasets.vpo_build.audio_pool import read_sound
 from avsbench.datasets.vpo_build.candidates import Area, image_folder
 from avsbench.datasets.vpo_build.check import check_set
@@ -19,8 +18,10 @@ from avsbench.datasets.vpo_build.choose import Chooser
 from avsbench.datasets.vpo_build.layout import AUDIOS, Kind, place_of_image, place_of_mask, read_rows
 from avsbench.datasets.vpo_build.segments import segment_mask
 from avsbench.datasets.vpo_build.tables import tables
+from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
-from avsbench.media.sound import mono
+from avsbench.media.resample import windowed_sinc
+from avsbench.media.sound import mono_float
 from avsbench.paths import atomic_folder
 
 RATE = 16000
@@ -154,7 +155,7 @@ def _write_pictures(
     groups = [group.to_dict("records") for _, group in rows.groupby(by, sort=True)]
     images = {split: image_folder(sources.coco, split) for split in rows["split"].unique()}
     work = functools.partial(_write_picture, kind=kind, folder=folder, images=images, coco=sources.coco)
-    reasons = processes.run(work, groups, workers, f"build {kind.value}", "image")
+    reasons = run(work, groups, workers, f"build {kind.value}", "image")
     kept = [row for group, reason in zip(groups, reasons, strict=True) if not reason for row in group]
     return pd.DataFrame(kept, columns=rows.columns), [reason for reason in reasons if reason]
 
@@ -247,7 +248,7 @@ def _write_sounds(rows: pd.DataFrame, pool: pd.DataFrame, folder: Path, sources:
     path_of = dict(zip(pool["vgg_file"], pool["path"], strict=True))
     clips = [clip for clip in sorted(set(rows["vgg_file"])) if not (folder / AUDIOS / f"{clip}.wav").exists()]
     jobs = [(sources.vggsound / path_of[clip], folder / AUDIOS / f"{clip}.wav") for clip in clips]
-    processes.run(_write_sound, jobs, workers, "resample", "clip")
+    run(_write_sound, jobs, workers, "resample", "clip")
 
 
 def _write_sound(job: tuple[Path, Path]) -> None:
@@ -255,15 +256,8 @@ def _write_sound(job: tuple[Path, Path]) -> None:
 
     source, target = job
     sound = read_sound(source)
-    soundfile.write(target, _at_rate(mono(sound.samples), sound.rate), RATE, subtype="PCM_16", format="WAV")
-
-
-def _at_rate(wave: np.ndarray, rate: int) -> np.ndarray:
-    if rate == RATE:
-        return wave
-    import soxr
-
-    return soxr.resample(wave, rate, RATE)
+    wave = windowed_sinc(mono_float(sound.samples), sound.rate, RATE)
+    soundfile.write(target, wave, RATE, subtype="PCM_16", format="WAV")
 
 
 # table and manifest

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from avsbench.datasets import workers as processes
 from avsbench.datasets.vpo_build.layout import AUDIOS, Kind, place_of_image, place_of_mask, read_rows
 from avsbench.datasets.vpo_build.tables import tables
+from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
 
 SPLITS = ("train", "val", "test")
@@ -42,10 +42,10 @@ def check_set(root: Path, kind: Kind, workers: int = 1) -> Summary:
     images = table.groupby(["img_Id", "ann_Ids"] if kind is Kind.SS else ["img_Id"], sort=True)
     groups = [group.to_dict("records") for _, group in images]
     work = functools.partial(_faults_of_image, root=root, kind=kind)
-    for found in processes.run(work, groups, workers, f"check {kind.value}", "image"):
+    for found in run(work, groups, workers, f"check {kind.value}", "image"):
         faults += found
     clips = sorted(set(table["vgg_file"]))
-    for found in processes.run(functools.partial(_faults_of_clip, root), clips, workers, "check sounds"):
+    for found in run(functools.partial(_faults_of_clip, root), clips, workers, "check sounds"):
         faults += found
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from avsbench.datasets import workers as processes
 from avsbench.datasets.mini_kinds import Dice
 from avsbench.datasets.mini_sound import LOUDNESS, TIMBRES, levelled
 from avsbench.datasets.vpo_build.candidates import COCO_SPLITS
 from avsbench.datasets.vpo_build.segments import polygon_mask
 from avsbench.datasets.vpo_build.tables import PERSON, tables
+from avsbench.datasets.workers import run
 from avsbench.paths import atomic_folder
 
 IMAGES = {"train": 48, "val": 16}
@@ -71,7 +71,7 @@ def render_sources(out: Path, seed: int = 0, workers: int = 1) -> None:
             place.mkdir(parents=True)
             work = functools.partial(_picture, folder=place, seed=seed)
             ids = [1000 * number + k for k in range(count)]
-            _write_annotations(folder / "coco", split, processes.run(work, ids, workers, f"render {split}", "image"))
+            _write_annotations(folder / "coco", split, run(work, ids, workers, f"render {split}", "image"))
         _write_sounds(folder / "vggsound", seed)
 
 
