@@ -20,6 +20,10 @@ PLUMBING = frozenset(
 
 STAGES = {
     "acquire": ["avsbench.datasets"],
+    "vpo_sources": ["avsbench.datasets.vpo_build.mini_sources"],
+    "vpo_candidates": ["avsbench.datasets.vpo_build.candidates"],
+    "vpo_audio_pool": ["avsbench.datasets.vpo_build.audio_pool"],
+    "vpo_build": ["avsbench.datasets.vpo_build.build"],
     "manifests": ["avsbench.store.manifest"],
     "extract": ["avsbench.store.extract", "avsbench.datasets"],
     "native": ["avsbench.store.native", "avsbench.datasets"],
@@ -34,15 +38,22 @@ STAGES = {
 }
 """Stage -> entry modules. `train` and `predict` add the files of the method."""
 
-DATA_FILES = {"report": ["report/*.jinja", "report/*.csv"]}
+_VPO_TABLES = ["datasets/vpo_build/*.yaml"]
+DATA_FILES = {
+    "report": ["report/*.jinja", "report/*.csv"],
+    **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
+}
 """Files beside the code, relative to the package, that a stage renders."""
 
 
 @functools.cache
-def stage(name: str, method: str | None = None) -> str:
-    """Digest (16 hex digits) of everything stage `name` imports; with `method`, of that method's folder too."""
+def stage(name: str, method: str | None = None, parts: tuple[str, ...] = ()) -> str:
+    """Digest (16 hex digits) of everything that stage `name` and the modules `parts` import.
+
+    With `method`, of that method's folder too. `parts` are what a stage imports by name, chosen by its settings.
+    """
     modules: dict[str, Path] = {}
-    for entry in STAGES[name]:
+    for entry in (*STAGES[name], *parts):
         if _file(entry) is None:
             raise LookupError(f"stage {name!r} names the module {entry}, which does not exist")
         _collect(entry, modules)
@@ -52,6 +63,11 @@ def stage(name: str, method: str | None = None) -> str:
             modules[f"models.{method}.{path.stem}"] = path
             for imported in _imports(path, None):
                 _collect(imported, modules)
+    for module in list(modules):
+        # Packages above a module run when it is imported; what they import for others is none of its business.
+        while path := _file(module := module.rpartition(".")[0]):
+            if module not in PLUMBING:
+                modules.setdefault(module, path)
     digest = hashlib.sha256()
     for module, path in sorted(modules.items()):
         digest.update(f"{module}\n{source(path)}\n".encode())
@@ -80,9 +96,6 @@ def _collect(module: str, found: dict[str, Path]) -> None:
     if path is None or module in found or module in PLUMBING:
         return
     found[module] = path
-    parent = module.rpartition(".")[0]
-    if parent:
-        _collect(parent, found)
     for imported in _imports(path, module):
         _collect(imported, found)
 

@@ -9,12 +9,14 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.faults.csv what was wrong with which clip
     data/<scale>/<dataset>/native/<split>.<k>of<n>.h5         original pictures, where a method asks for them
     data/<scale>/<dataset>/audio/<front end>/<split>.<k>of<n>.h5
+    data/<scale>/<dataset>/audio/groups.json                  which front ends are computed together
     data/<scale>/<dataset>/features/<feature>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
     data/<scale>/vpo_build/                                   what VPO-style sets are built from, and the built sets
     weights/<file>                                            published weights
     weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
     results/<scale>/<dataset>/<variant>/<seed>/               weights, run.json, log, predictions/, scores/
+    results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{md,parquet}
 """
 
@@ -64,6 +66,10 @@ class Paths:
 
     def audio(self, dataset: str, front_end: str, split: str, shard: object, shards: object) -> str:
         return f"{self.dataset(dataset)}/audio/{front_end}/{self.shard_name(split, shard, shards)}.h5"
+
+    def front_end_groups(self, dataset: str) -> str:
+        """Which front ends are computed together."""
+        return f"{self.dataset(dataset)}/audio/groups.json"
 
     def features(self, dataset: str, feature: str, split: str, shard: object, shards: object) -> str:
         return f"{self.dataset(dataset)}/features/{feature}/{self.shard_name(split, shard, shards)}.h5"
@@ -137,6 +143,10 @@ class Paths:
 
     def leaderboard(self, extension: str = "md", partial: bool = False) -> str:
         return f"{self.results_root}/leaderboard{'.partial' if partial else ''}.{extension}"
+
+    def verified(self, dataset: str, extension: str, folder: str | None = None) -> str:
+        """The report of `avsbench verify-data`."""
+        return f"{folder or f'{self.results_root}/{self.scale}/data'}/{dataset}.verify.{extension}"
 
     # logs and benchmarks of rules
     def log(self, stage: str, *names: object) -> str:

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import yaml
 
-from avsbench import cards
+from avsbench import cards, digest
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths
+from avsbench.media import front_ends
+from avsbench.paths import Paths, atomic
 
 SPLITS = ("train", "val", "test")
 UNTRAINED = "none"
 """The seed of a variant that needs no training: one run, whatever seeds the configuration asks for."""
+PRETRAIN_DATASETS = ("s4", "avss")
+"""Stand-ins learn from these: S4 names a category per clip, AVSS a class per pixel; MS3 has neither."""
+PRETRAIN_FRONT_ENDS = ("vggish_mel",)
 
 
 @dataclass(frozen=True, order=True)
@@ -173,6 +177,64 @@ class Plan:
             ]
         return files
 
+    # front ends
+
+    @cached_property
+    def front_end_groups(self) -> dict[str, list[list[str]]]:
+        """Data set -> groups of front ends; one job computes one group of one shard.
+
+        Groups on record stay what they are, so that a new method has nothing computed again; what is wanted now and in
+        none of them is one new group. `record_front_ends` keeps it when a workflow starts.
+        """
+        found = {}
+        for dataset in cards.dataset_cards():
+            groups = self._recorded_groups(dataset)
+            new = self._wanted_front_ends(dataset) - {name for group in groups for name in group}
+            groups += [sorted(new)] if new else []
+            if groups:
+                found[dataset] = groups
+        return found
+
+    def front_end_group(self, dataset: str, front_end: str) -> int:
+        """The number, from 1, of the group that a front end is in."""
+        groups = self.front_end_groups[dataset]
+        return 1 + next(number for number, group in enumerate(groups) if front_end in group)
+
+    def record_front_ends(self) -> None:
+        """Keep the groups beside the front ends."""
+        for dataset, groups in self.front_end_groups.items():
+            path = Path(self.paths.front_end_groups(dataset))
+            text = json.dumps(groups) + "\n"
+            if not path.is_file() or path.read_text() != text:
+                with atomic(path) as temporary:
+                    temporary.write_text(text)
+
+    def _recorded_groups(self, dataset: str) -> list[list[str]]:
+        path = Path(self.paths.front_end_groups(dataset))
+        if not path.is_file():
+            return []
+        try:
+            groups = json.loads(path.read_text())
+            # A group with a front end that is gone can never be made again.
+            return [group for group in groups if all(map(front_ends.has_family, group))]
+        except (ValueError, TypeError, AttributeError):
+            raise AvsbenchError(
+                f"{path}: not a list of groups of front ends",
+                found=f"{path.stat().st_size} bytes",
+                hint="delete the folder it is in; front ends are computed anew",
+            ) from None
+
+    def _wanted_front_ends(self, dataset: str) -> set[str]:
+        """What the variants of the configuration, and stand-ins of pretrained encoders, hear of a data set."""
+        wanted = set(PRETRAIN_FRONT_ENDS if self.scale == "mini" and dataset in PRETRAIN_DATASETS else ())
+        for name in {run.variant for run in self.runs if run.dataset == dataset}:
+            method = cards.variant(name).method
+            for front_end in method.front_ends:
+                if not front_ends.has_family(front_end):
+                    cards.known(front_end, front_ends.FRONT_ENDS, f"{method.path}: inputs.front_ends", "front end")
+            wanted |= set(method.front_ends)
+        return wanted
+
     def weights(self, dataset: str, variant: str, seed: str) -> list[str]:
         """The checkpoint of a run; none where nothing was trained."""
         return [] if seed == UNTRAINED else [self.paths.run_weights(dataset, variant, seed)]
@@ -220,8 +282,13 @@ class Plan:
     def acquire_settings(self, dataset: str) -> str:
         """What acquiring depends on: the folder named in the configuration, or how much to render."""
         card = cards.dataset(dataset)
-        source = {"splits": card.splits["mini"]} if self.scale == "mini" else {"root": self.root(dataset)}
+        rendered = self.scale == "mini" and not card.construction
+        source = {"splits": card.splits["mini"]} if rendered else {"root": self.root(dataset)}
         return _compact(source)
+
+    def audio_code(self, group: list[str]) -> str:
+        """Digest of what computes a group of front ends, and no other."""
+        return digest.stage("audio", parts=tuple(map(front_ends.module_of, group)))
 
     def audio_settings(self, dataset: str) -> str:
         card = cards.dataset(dataset)
@@ -244,7 +311,35 @@ class Plan:
         return _compact(self.recipe(dataset, variant))
 
     def root(self, dataset: str) -> str | None:
-        return self.config.get("roots", {}).get(dataset)
+        """The folder that the configuration names; of a data set that rules build, the folder that they build."""
+        built = self.paths.vpo_built(dataset) if cards.dataset(dataset).construction else None
+        return self.config.get("roots", {}).get(dataset, built)
+
+    def built(self, dataset: str) -> list[str]:
+        """What acquiring waits for: the manifest of a data set that rules build, unless the configuration names one."""
+        built = cards.dataset(dataset).construction and dataset not in self.config.get("roots", {})
+        return [self.paths.vpo_manifest(dataset)] if built else []
+
+    @property
+    def built_sets(self) -> list[str]:
+        """The data sets that rules build from COCO and VGGSound."""
+        return [name for name, card in cards.dataset_cards().items() if card.construction == "vpo"]
+
+    def extended_set(self, dataset: str) -> list[str]:
+        """The manifest of the built VPO-MS that a built VPO-MSMI extends; nothing for the others."""
+        return [self.paths.vpo_manifest(dataset.replace("msmi", "ms"))] if "msmi" in dataset else []
+
+    @property
+    def rendered_sources(self) -> list[str]:
+        """The material of the construction, where the suite renders it itself."""
+        return [self.paths.vpo_sources()] if self.scale == "mini" else []
+
+    def vpo_sources(self, *keys: str) -> str:
+        """Settings of the construction of VPO-style sets as JSON, those named or all; mini brings its own folders."""
+        sources = dict(self.config.get("vpo_sources", {}))
+        if self.scale == "mini":
+            sources |= {key: f"{self.paths.vpo_sources()}/{key}" for key in ("coco", "vggsound")}
+        return _compact({key: value for key, value in sources.items() if not keys or key in keys})
 
     def cli_options(self) -> str:
         """Options that carry this plan's scale and folders to `avsbench <verb>`."""

@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 
 from avsbench import cards
-from avsbench.plan import Plan
-
-PRETRAIN_DATASETS = ("s4", "avss")
-"""Stand-ins learn from these: S4 names a category per clip, AVSS a class per pixel; MS3 has neither."""
+from avsbench.plan import PRETRAIN_DATASETS, PRETRAIN_FRONT_ENDS, Plan
 
 _locks: list = []
 
@@ -80,7 +77,11 @@ def pretrain_inputs(plan: Plan) -> list[str]:
     for dataset in PRETRAIN_DATASETS:
         count = plan.shard_count(dataset, "train")
         files += [plan.paths.index(dataset, "train"), *plan.shards(dataset, "train")]
-        files += [plan.paths.audio(dataset, "vggish_mel", "train", shard, count) for shard in range(count)]
+        files += [
+            plan.paths.audio(dataset, front_end, "train", shard, count)
+            for front_end in PRETRAIN_FRONT_ENDS
+            for shard in range(count)
+        ]
     return files
 
 

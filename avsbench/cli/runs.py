@@ -5,7 +5,7 @@ import logging
 
 from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
-from avsbench.plan import UNTRAINED, Plan, load_config
+from avsbench.plan import PRETRAIN_DATASETS, UNTRAINED, Plan, load_config
 
 log = logging.getLogger("avsbench")
 
@@ -37,7 +37,6 @@ def fetch_weights(args) -> None:
 
 def pretrain_mini(args) -> None:
     from avsbench.engine.pretrain import pretrain_stand_in
-    from avsbench.workflow import PRETRAIN_DATASETS
 
     plan = plan_of(args)
     pretrain_stand_in(

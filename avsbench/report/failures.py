@@ -99,6 +99,7 @@ def _data_stages(
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
         for front_end in method.front_ends:
+            group = plan.front_end_group(dataset, front_end)
             for shard, name in enumerate(names):
                 file = paths.audio(dataset, front_end, split, shard, count)
-                yield "audio", [file], paths.log("audio", front_end, dataset, name)
+                yield "audio", [file], paths.log("audio", dataset, group, name)

@@ -1,6 +1,7 @@
 """From configuration to targets."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,51 @@ def test_training_never_depends_on_the_test_split():
 def test_only_front_ends_of_the_card():
     assert any("vggish_mel" in file for file in planned().data("ms3", "tpavi-r50", ("test",)))
     assert not any("/audio/" in file for file in planned().data("ms3", "saliency", ("test",)))
+
+
+def test_front_ends_that_are_wanted_form_one_group(tmp_path):
+    found = planned(data_root=str(tmp_path), scale="full")
+    assert found.front_end_groups == {"ms3": [["vggish_mel"]]}
+    assert planned(data_root=str(tmp_path), scale="full", runs={"ms3": ["saliency"]}).front_end_groups == {}
+    # Stand-ins of pretrained encoders hear too.
+    assert set(planned(data_root=str(tmp_path)).front_end_groups) == {"s4", "ms3", "avss"}
+
+
+def test_recorded_groups_stay(tmp_path):
+    found = planned(data_root=str(tmp_path))
+    record = Path(found.paths.front_end_groups("ms3"))
+    record.parent.mkdir(parents=True)
+    record.write_text('[["cavp_mel", "msai_256"]]')
+    assert found.front_end_groups["ms3"] == [["cavp_mel", "msai_256"], ["vggish_mel"]]
+    assert found.front_end_group("ms3", "vggish_mel") == 2
+    found.record_front_ends()
+    written = record.stat().st_mtime_ns
+    again = planned(data_root=str(tmp_path))
+    assert again.front_end_groups == found.front_end_groups
+    again.record_front_ends()
+    assert record.stat().st_mtime_ns == written
+
+
+def test_a_record_of_a_front_end_that_is_gone_is_forgotten(tmp_path):
+    record = Path(planned(data_root=str(tmp_path)).paths.front_end_groups("ms3"))
+    record.parent.mkdir(parents=True)
+    record.write_text('[["gone_mel", "vggish_mel"]]')
+    assert planned(data_root=str(tmp_path)).front_end_groups["ms3"] == [["vggish_mel"]]
+
+
+@pytest.mark.parametrize("text", ["", "[", "7", '["vggish_mel", 3]', "[[3]]"])
+def test_a_damaged_record_is_an_error(tmp_path, text):
+    record = Path(planned(data_root=str(tmp_path)).paths.front_end_groups("ms3"))
+    record.parent.mkdir(parents=True)
+    record.write_text(text)
+    with pytest.raises(AvsbenchError, match=r"groups\.json: not a list of groups"):
+        _ = planned(data_root=str(tmp_path)).front_end_groups
+
+
+def test_code_of_a_group_is_that_of_its_families():
+    found = planned()
+    assert found.audio_code(["vggish_mel"]) != found.audio_code(["cavp_mel"])
+    assert found.audio_code(["cavp_mel"]) == found.audio_code(["cavp_mel_stereo"])
 
 
 def test_overrides_reach_the_recipe():

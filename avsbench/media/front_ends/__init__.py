@@ -62,12 +62,16 @@ def module_of(name: str) -> str:
     return f"{__name__}.{name.partition('_')[0]}"
 
 
+def has_family(name: str) -> bool:
+    """True if the module exists that a front end of this name would be in; imports nothing."""
+    return name.partition("_")[0] in _families()
+
+
 class _FrontEnds(Mapping):
     """Name -> FrontEnd; imports the family that is asked for, and all of them only to list what exists."""
 
     def __getitem__(self, name: str) -> FrontEnd:
-        family = name.partition("_")[0]
-        return (_listed(family) if family in _families() else {})[name]
+        return (_listed(name.partition("_")[0]) if has_family(name) else {})[name]
 
     def __iter__(self) -> Iterator[str]:
         for family in _families():
