@@ -48,7 +48,7 @@ def class_indices(path: Path, classes: list[str]) -> dict[str, int]:
     if sorted(values.values(), key=str) != sorted(range(1, len(classes) + 1), key=str):
         raise AvsbenchError(
             f"{path}: wrong class numbers",
-            found=f"{min(values.values(), key=str)} … {max(values.values(), key=str)}",
+            found=_range(list(values.values())),
             expected=f"each of 1 … {len(classes)} once (the index of a class is this value minus 1)",
         )
     indices = {name: value - 1 for name, value in values.items()}
@@ -56,6 +56,12 @@ def class_indices(path: Path, classes: list[str]) -> dict[str, int]:
     if moved:
         _LOG.warning("%s: %d classes stand elsewhere than in the card: %s", path, len(moved), ", ".join(moved[:5]))
     return indices
+
+
+def _range(values: list) -> str:
+    if all(isinstance(value, int) for value in values):
+        return f"{min(values)} … {max(values)}"
+    return "values that are not whole numbers"
 
 
 class SemanticReader(Reader):

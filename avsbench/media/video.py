@@ -114,6 +114,13 @@ def read_video_sound(path: str | Path) -> Sound:
     return Sound(samples, SOUND_RATE, "PCM_16")
 
 
+def check_video(path: str | Path) -> None:
+    """Raise AvsbenchError unless the file opens as a video with pictures; nothing is decoded."""
+    with _Video(path) as container:
+        if not container.streams.video:
+            raise AvsbenchError(f"{path}: the video file has no pictures", expected="a video stream")
+
+
 class _Video:
     """An open container; whatever the decoder objects to becomes one AvsbenchError that names the file."""
 
