@@ -5,7 +5,7 @@ import logging
 import torch
 
 from avsbench import cards, provenance, registry
-from avsbench.devices import pick_device
+from avsbench.devices import lease_for
 from avsbench.engine.data import own_sizes
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
@@ -36,7 +36,14 @@ def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
             expected=spec.image_size,
             hint="train again at this size, or set image_size in the configuration",
         )
-    device = pick_device(spec.device)
+    with lease_for(spec, variant) as devices:
+        return _predict(spec, variant, dataset, condition, devices[0])
+
+
+def _predict(
+    spec: RunSpec, variant: cards.Variant, dataset: cards.DatasetCard, condition: str, device: torch.device
+) -> Timing:
+    run = (spec.dataset, spec.variant, spec.seed)
     torch.set_num_threads(spec.threads)
     # Methods that sample when they predict give the same masks each time.
     seed_everything(spec.seed, "predict", condition)

@@ -15,7 +15,7 @@ import torch
 from avsbench import cards, provenance, registry
 from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Method
-from avsbench.devices import pick_device
+from avsbench.devices import lease_for
 from avsbench.engine.checkpoint import StateStore, copy_file
 from avsbench.engine.data import StoredData
 from avsbench.engine.loop import LAST, Progress, Trainer
@@ -37,7 +37,11 @@ def train_run(spec: RunSpec) -> dict:
     """
     variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
     check_spec(spec, variant, dataset)
-    device = pick_device(spec.device)
+    with lease_for(spec, variant) as devices:
+        return _train(spec, variant, dataset, devices[0])
+
+
+def _train(spec: RunSpec, variant: Variant, dataset: DatasetCard, device: torch.device) -> dict:
     torch.set_num_threads(spec.threads)
     seed_everything(spec.seed, "initial weights")
     method = registry.build(variant, dataset, spec.scale, spec.image_size)
