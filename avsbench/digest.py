@@ -29,6 +29,7 @@ STAGES = {
     "native": ["avsbench.store.native", "avsbench.datasets"],
     "audio": ["avsbench.store.audio"],
     "index": ["avsbench.store.index"],
+    "check_split": ["avsbench.store.complete"],
     "pretrain": ["avsbench.engine.pretrain"],
     "train": ["avsbench.engine.train"],
     "official": ["avsbench.engine.official"],

@@ -12,6 +12,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/audio/groups.json                  which front ends are computed together
     data/<scale>/<dataset>/features/<feature>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
+    data/<scale>/<dataset>/index/<split>.complete.json        how many clips of how many can be used
     data/<scale>/vpo_build/                                   what VPO-style sets are built from, and the built sets
     weights/<file>                                            published weights
     weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
@@ -76,6 +77,9 @@ class Paths:
 
     def index(self, dataset: str, split: str) -> str:
         return f"{self.dataset(dataset)}/index/{split}.parquet"
+
+    def complete(self, dataset: str, split: str) -> str:
+        return f"{self.dataset(dataset)}/index/{split}.complete.json"
 
     # construction of VPO-style sets
     def vpo_build(self, *names: str) -> str:

@@ -62,6 +62,8 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         # `--config seeds=[1]` hands the numbers over as text.
         seeds = [int(seed) if isinstance(seed, str) and seed.isdigit() else seed for seed in config["seeds"]]
         config = {**config, "seeds": seeds}
+    if config.get("allow_incomplete") in ("true", "false"):  # Snakemake reads True and False alone as truth values
+        config = {**config, "allow_incomplete": config["allow_incomplete"] == "true"}
     cards.validate(config, "config", where)
     for dataset, variants in config["runs"].items():
         cards.known(dataset, cards.dataset_cards(), f"{where}: runs", "data set")
@@ -278,6 +280,11 @@ class Plan:
             "classes": card.classes,
         }
         return _compact(settings)
+
+    def count_settings(self, dataset: str, split: str) -> str:
+        """How many clips a split must have."""
+        card = cards.dataset(dataset)
+        return _compact({"clips": card.splits[self.scale][split], "known": card.counts_known})
 
     def acquire_settings(self, dataset: str) -> str:
         """What acquiring depends on: the folder named in the configuration, or how much to render."""

@@ -15,6 +15,8 @@ def register(verbs: Verbs) -> None:
     verbs.of_shard("native", native, "original pictures of one shard, for methods that ask for them")
     added = verbs.of_dataset("index", index, "table of a split: a row per clip")
     added.add_argument("--split", required=True, choices=SPLITS)
+    added = verbs.of_dataset("check-split", check_split, "refuse a split that lacks clips")
+    added.add_argument("--split", required=True, choices=SPLITS)
     added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
     added = verbs.of_shard("audio", audio, "front ends of one shard")
     added.add_argument("--front-end", required=True, action="append", help="again for each front end")
@@ -82,7 +84,14 @@ def index(args) -> None:
     from avsbench.store.index import build_index
 
     plan = plan_of(args)
-    build_index(
+    build_index(card=cards.dataset(args.dataset), scale=plan.scale, split=args.split, paths=plan.paths)
+
+
+def check_split(args) -> None:
+    from avsbench.store.complete import check_split
+
+    plan = plan_of(args)
+    check_split(
         card=cards.dataset(args.dataset),
         scale=plan.scale,
         split=args.split,

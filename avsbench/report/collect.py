@@ -19,6 +19,7 @@ from avsbench.plan import UNTRAINED, Run, Skip
 from avsbench.provenance import read_run
 from avsbench.report.columns import GRID
 from avsbench.report.failures import Failure
+from avsbench.store.complete import read_complete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class RunResult:
         selection: the split that chose the epoch; "authors" for their checkpoint, "-" where nothing was trained.
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
-        clips_expected: clips of the test split according to the card of the data set.
+        clips_expected: clips of the test split, usable or not.
         parameters, trainable: numbers of parameters, frozen encoders included.
         train_seconds: training and validation; None where nothing was trained.
         frames_per_second: of predicting; None where it was not stored.
@@ -139,7 +140,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             selection=_selection(record),
             image_size=record.get("image_size"),
             grids=grids,
-            clips_expected=cards.dataset(run.dataset).splits[paths.scale]["test"],
+            clips_expected=_expected_clips(run.dataset, paths),
             parameters=int(record["parameters"]["total"]),
             trainable=int(record["parameters"]["trainable"]),
             train_seconds=_train_seconds(record),
@@ -152,6 +153,12 @@ def read_result(run: Run, paths: Paths) -> RunResult:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _another_form(file, error) from None
+
+
+def _expected_clips(dataset: str, paths: Paths) -> int:
+    """What `check_split` found; the card's number where results lie without their data."""
+    found = read_complete(paths, dataset)
+    return found["expected"] if found else cards.dataset(dataset).splits[paths.scale]["test"]
 
 
 def _grids(file: str, names: list[str]) -> dict[str, dict]:

@@ -95,6 +95,8 @@ def _data_stages(
         for file, name in zip(plan.shards(dataset, split), names, strict=True):
             yield "extract", [file], paths.log("extract", dataset, name)
         yield "index", [paths.index(dataset, split)], paths.log("index", dataset, split)
+        if split != "train":
+            yield "check split", [paths.complete(dataset, split)], paths.log("check_split", dataset, split)
         if method.needs_originals:
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)

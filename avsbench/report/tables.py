@@ -102,9 +102,17 @@ class Entry:
         return format(statistics.fmean(known), form) if known else NOTHING
 
     @property
+    def fewest_clips(self) -> int:
+        """Clips scored, of the seed that has the fewest."""
+        return min(result.grids[GRID]["clips"] for result in self.results)
+
+    @property
+    def incomplete(self) -> bool:
+        return self.fewest_clips < self.first.clips_expected
+
+    @property
     def clips(self) -> str:
-        fewest = min(result.grids[GRID]["clips"] for result in self.results)
-        return f"{fewest} of {self.first.clips_expected}"
+        return f"{self.fewest_clips} of {self.first.clips_expected}"
 
     def measurement(self, name: str, grid: str = GRID) -> Measurement:
         return Measurement(name, grid, bool(self.first.grids[grid]["hard"]))
@@ -155,8 +163,20 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
     notes = [
         f"Ranked by `{names[0]}` alone. Mean over seeds ± sample standard deviation; one seed has no spread.",
         *legend(names),
+        *_incomplete(card, [entry for _, entry in ranked]),
     ]
     return Table("", columns, body, notes)
+
+
+def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:
+    """A warning where a row was scored on a part of the test split."""
+    few = [f"{entry.name} ({entry.clips} clips)" for entry in rows if entry.incomplete]
+    if not few:
+        return []
+    return [
+        f"**Incomplete test split**, allowed by `allow_incomplete`: {', '.join(few)}. These numbers do not compare "
+        f"with numbers on the whole split; `avsbench verify-data --dataset {card.name}` lists what is wrong."
+    ]
 
 
 def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:

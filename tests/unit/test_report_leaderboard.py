@@ -89,7 +89,33 @@ def test_full_scale_names_the_published_start(tmp_path):
 
 def test_incomplete_clips_are_shown(paths):
     make_run(paths, SALIENCY, clips=30)
-    assert row_of(render(paths, [SALIENCY]), "saliency")[8] == "30 of 32"
+    make_run(paths, PVT)
+    text = render(paths, [SALIENCY, PVT])
+    assert row_of(text, "saliency")[8] == "30 of 32"
+    assert row_of(text, "tpavi-pvt")[8] == "32 of 32"
+    note = next(line for line in text.splitlines() if "Incomplete test split" in line)
+    assert "saliency (30 of 32 clips)" in note
+    assert "tpavi-pvt" not in note
+    table = pd.read_parquet(paths.leaderboard("parquet")).groupby("variant")[["clips", "clips_expected"]].first()
+    assert table.loc["saliency"].tolist() == [30, 32]
+
+
+def test_the_checked_split_says_how_many_clips_are_expected(paths):
+    """A card whose number is not certain does not make a row incomplete; a clip that was left out does."""
+    make_run(paths, SALIENCY, clips=30)
+    write(paths.complete("ms3", "test"), {"usable": 30, "expected": 30})
+    assert "Incomplete test split" not in render(paths, [SALIENCY])
+    write(paths.complete("ms3", "test"), {"usable": 30, "expected": 31})
+    text = render(paths, [SALIENCY])
+    assert row_of(text, "saliency")[8] == "30 of 31"
+    assert "Incomplete test split" in text
+
+
+def test_a_damaged_check_is_named(paths):
+    make_run(paths, SALIENCY)
+    write(paths.complete("ms3", "test"), {"usable": 30})
+    with pytest.raises(AvsbenchError, match=r"test\.complete\.json"):
+        render(paths, [SALIENCY])
 
 
 def test_failed_skipped_and_missing_runs_say_why(paths):

@@ -291,7 +291,7 @@ def test_the_verb_writes_both_files_and_exits_with_1(own, project, capsys):  # n
     table = pd.read_parquet("results/full/data/s4.verify.parquet")
     assert list(table.columns) == COLUMNS
     assert len(table) == sum(line.startswith(("[fault]", "[note]")) for line in text.splitlines())
-    assert set(table["kind"]) == {"clip_count", "count_differs", "missing_frame", "mask_values"}
+    assert set(table["kind"]) == {"clip_count", "count_differs", "missing_frame", "unreadable_image"}
     for clip_id in table["clip_id"]:
         assert clip_id in text
 

@@ -6,6 +6,7 @@ rule predict:
         weights=lambda w: PLAN.weights(w.dataset, w.variant, w.seed),
         run=PATHS.run_json("{dataset}", "{variant}", "{seed}"),
         data=lambda w: PLAN.data(w.dataset, w.variant, ("test",)),
+        complete=ancient(PATHS.complete("{dataset}", "test")),
         encoders=lambda w: PLAN.encoder_files(w.variant),
     output:
         PATHS.predictions("{dataset}", "{variant}", "{seed}", "{condition}"),

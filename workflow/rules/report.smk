@@ -5,6 +5,7 @@ rule leaderboard:
     input:
         runs=[PATHS.run_json(r.dataset, r.variant, r.seed) for r in PLAN.runs],
         scores=[PATHS.scores(r.dataset, r.variant, r.seed) for r in PLAN.runs],
+        complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
         markdown=report(
             PATHS.leaderboard("md"),

@@ -35,6 +35,10 @@ for VARIANT in PLAN.trained_variants:
             f"train_{cards.variant(VARIANT).rule}"
         input:
             data=lambda w, v=VARIANT: PLAN.data(w.dataset, v, ("train", "val")),
+            complete=[
+                ancient(PATHS.complete("{dataset}", split))
+                for split in ("val", "test")
+            ],
             encoders=PLAN.encoder_files(VARIANT),
             start=lambda w, v=VARIANT: PLAN.initial_run(w.dataset, v),
         output:
