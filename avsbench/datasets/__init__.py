@@ -7,9 +7,16 @@ from avsbench.datasets.acquire import acquire
 from avsbench.datasets.avsbench_object import MultiSourceReader, SingleSourceReader
 from avsbench.datasets.avsbench_semantic import SemanticReader
 from avsbench.datasets.clip import Clip, ClipFault, ClipFiles, Reader
+from avsbench.datasets.vpo import VpoReader
+from avsbench.datasets.vpo_build.layout import REBUILT, Kind
 from avsbench.errors import AvsbenchError
 
-READERS: dict[str, type[Reader]] = {"s4": SingleSourceReader, "ms3": MultiSourceReader, "avss": SemanticReader}
+READERS: dict[str, type[Reader]] = {
+    "s4": SingleSourceReader,
+    "ms3": MultiSourceReader,
+    "avss": SemanticReader,
+    **{kind.value + end: VpoReader for kind in Kind for end in ("", REBUILT)},
+}
 
 
 def reader(card: DatasetCard, root: str | Path) -> Reader:

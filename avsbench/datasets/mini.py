@@ -1,4 +1,4 @@
-"""The embedded data set: S4, MS3 and AVSS rendered in their official folder layouts, deterministic from a seed.
+"""The embedded data set: S4, MS3, AVSS and VPO rendered in their official folder layouts, deterministic from a seed.
 
 A diagnostic, not a stand-in for AVSBench. It holds every file of the releases but the `audio_log_mel` pickles, which
 this suite never reads. Released frames equal the frame that the 15/16 rule picks from the raw video; videos are
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from avsbench.cards import DatasetCard
+from avsbench.datasets import mini_vpo
 from avsbench.datasets.avsbench_semantic import PARTS
 from avsbench.datasets.mini_kinds import Dice
 from avsbench.datasets.mini_plan import Ticket, plan, scene_of, sound_of
@@ -36,7 +37,7 @@ def render(dataset_card: DatasetCard, out_dir: Path, seed: int, workers: int) ->
     """Render a data set into `out_dir`, which appears whole or not at all; what stood there is replaced.
 
     Args:
-        dataset_card: s4, ms3 or avss; `splits["mini"]` says how many clips.
+        dataset_card: any of the released data sets; `splits["mini"]` says how many clips.
         out_dir: becomes the top folder of the official layout.
         seed: other seeds give other scenes under the same clip names.
         workers: processes; 1 renders in this one.
@@ -46,8 +47,8 @@ def render(dataset_card: DatasetCard, out_dir: Path, seed: int, workers: int) ->
         raise AvsbenchError(
             f"the data set {dataset_card.name!r} has no embedded version", expected=f"one of {', '.join(_WRITERS)}"
         )
-    tickets = list(plan(dataset_card))
-    write, write_tables = _WRITERS[dataset_card.name]
+    make_plan, write, write_tables = _WRITERS[dataset_card.name]
+    tickets = list(make_plan(dataset_card))
     with atomic_folder(out_dir) as temporary:
         work = functools.partial(write, folder=temporary, seed=seed)
         run(work, tickets, workers, f"render {dataset_card.name}")
@@ -153,7 +154,8 @@ def _write_csv(path: Path, header: tuple, rows: list[tuple]) -> None:
 
 
 _WRITERS = {
-    "s4": (_write_object, _tables_s4),
-    "ms3": (_write_object, _tables_ms3),
-    "avss": (_write_semantic, _tables_avss),
+    "s4": (plan, _write_object, _tables_s4),
+    "ms3": (plan, _write_object, _tables_ms3),
+    "avss": (plan, _write_semantic, _tables_avss),
+    **dict.fromkeys(("vpo_ss", "vpo_ms", "vpo_msmi"), (mini_vpo.plan, mini_vpo.write, mini_vpo.write_tables)),
 }

@@ -5,7 +5,7 @@ and with every version of numpy: no library's random stream and no vectorised si
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,8 +51,8 @@ class Kind:
     """A class of sounding objects.
 
     Attributes:
-        name: class of AVSBench-semantic.
-        category: the S4 category of the same meaning.
+        name: class of AVSBench-semantic (or of VPO).
+        category: the S4 category of the same meaning, "" for VPO.
         colour, accent: RGB of the body and of its texture.
         shape, texture: names of functions in `mini_scene`.
         timbre: name of a function in `mini_sound`.
@@ -80,3 +80,14 @@ KINDS = (
 MULTI_KINDS = KINDS[:6]
 """Classes of the scenes with several sources (MS3, v1m): few, so that few clips teach them."""
 BY_NAME = {kind.name: kind for kind in KINDS}
+
+_IN_VPO = {
+    "guitar": "horse",
+    "piano": "keyboard",
+    "violin": "female",
+    "emergency-car": "car",
+    "helicopter": "airplane",
+}
+VPO_KINDS = tuple(replace(kind, name=_IN_VPO.get(kind.name, kind.name), category="") for kind in KINDS)
+"""The same looks and timbres under names of VPO, which shares three classes with `KINDS`."""
+VPO_BY_NAME = {kind.name: kind for kind in VPO_KINDS}

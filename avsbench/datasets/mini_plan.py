@@ -61,16 +61,16 @@ def plan(card: DatasetCard) -> Iterator[Ticket]:
 def _plan_s4(split: str, count: int) -> Iterator[Ticket]:
     for number in range(count):
         scene, take = divmod(number, TAKES["s4"])
-        cast = _cast("s4", split, scene, KINDS, 50)
+        cast = choose_cast("s4", split, scene, KINDS, 50)
         start = Dice("s4", split, number).below(6)  # later starts would give fewer than 5 frames by the official rule
-        clip_id = f"{_name('s4', split, number)}_{start * 1000}_{start * 1000 + 5000}"
+        clip_id = f"{video_name('s4', split, number)}_{start * 1000}_{start * 1000 + 5000}"
         key = f"{split}/{scene}"
         yield Ticket("s4", "s4", key, clip_id, split, "v1s", (cast[take], cast[1 - take], *cast[2:]), -1, start, 5)
 
 
 def _plan_ms3(split: str, count: int) -> Iterator[Ticket]:
     for number, key, cast in _takes("ms3", split, count, MULTI_KINDS):
-        clip_id = f"{_name('ms3', split, number)}_{number % 3}"
+        clip_id = f"{video_name('ms3', split, number)}_{number % 3}"
         yield Ticket("ms3", "ms3", key, clip_id, split, "v1m", cast, _lot(number), 0, 5)
 
 
@@ -81,7 +81,7 @@ def _plan_avss(split: str, count: int) -> Iterator[Ticket]:
         yield replace(ticket, dataset="avss")
     for number, key, cast in _takes("avss", split, count - single - multiple, KINDS):
         start = Dice("v2", split, number).between(0, 90)
-        clip_id = f"{_name('v2', split, number)}_{start * 1000}_{start * 1000 + 10000}"
+        clip_id = f"{video_name('v2', split, number)}_{start * 1000}_{start * 1000 + 10000}"
         yield Ticket("avss", "avss", key, clip_id, split, "v2", cast, _lot(number), start, 10)
 
 
@@ -89,12 +89,12 @@ def _takes(origin: str, split: str, count: int, pool: tuple[Kind, ...]) -> Itera
     """(number, key of the scene, cast turned so that each take begins with another class) of `count` clips."""
     for number in range(count):
         scene, take = divmod(number, TAKES[origin])
-        cast = _cast(origin, split, scene, pool, 70)
+        cast = choose_cast(origin, split, scene, pool, 70)
         turn = take % len(cast)
         yield number, f"{split}/{scene}", cast[turn:] + cast[:turn]
 
 
-def _cast(origin: str, split: str, scene: int, pool: tuple[Kind, ...], three: int) -> tuple[str, ...]:
+def choose_cast(origin: str, split: str, scene: int, pool: tuple[Kind, ...], three: int) -> tuple[str, ...]:
     """Two classes, or three in `three` % of the scenes; as many scenes as there are classes show each equally often."""
     steps = Dice(origin, split, "steps", scene // len(pool)).sample(range(1, len(pool)), 2)
     members = [0, *steps] if Dice(origin, split, "cast", scene).chance(three) else [0, steps[0]]
@@ -106,7 +106,7 @@ def _lot(number: int) -> int:
     return (30 + 62 * number + number // 50) % 100
 
 
-def _name(*key: object) -> str:
+def video_name(*key: object) -> str:
     """Eleven characters in the alphabet of video ids, which holds - and _."""
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=9).digest()
     return base64.urlsafe_b64encode(digest).decode()[:11]

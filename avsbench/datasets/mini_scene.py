@@ -118,27 +118,34 @@ def stage(dice: Dice, sounding: dict[Kind, tuple[bool, ...]], seconds: int) -> S
     """
     cast = dice.sample(sorted(sounding, key=KINDS.index), len(sounding))
     cells = dice.sample([(column, row) for column in range(3) for row in range(2)], len(cast))
-    things = []
-    for kind, (column, row) in zip(cast, cells, strict=True):
-        things.append(
-            Thing(
-                kind=kind,
-                centre=(
-                    WIDE * (2 * column + 1) // 6 + dice.between(-150, 150),
-                    HIGH * (2 * row + 1) // 4 + dice.between(-180, 180),
-                ),
-                radius=dice.between(460, 620),
-                drift=(dice.between(-420, 420), dice.between(-420, 420)),
-                sway=dice.between(20, 110),
-                sway_speed=dice.between(60, 200),
-                sway_start=dice.below(4096),
-                angle=dice.between(-340, 340),
-                spin=dice.between(-16, 16),
-                tint=tuple(dice.between(-20, 20) for _ in range(3)),
-                grain=dice.between(140, 220),
-                sounding=sounding[kind],
-            )
-        )
+    things = [place_thing(dice, kind, cell, sounding[kind]) for kind, cell in zip(cast, cells, strict=True)]
+    return surround(dice, things, seconds)
+
+
+def place_thing(dice: Dice, kind: Kind, cell: tuple[int, int], sounding: tuple[bool, ...]) -> Thing:
+    """An object about the middle of a cell (column, row) of the 3 x 2 into which the canvas is divided."""
+    column, row = cell
+    return Thing(
+        kind=kind,
+        centre=(
+            WIDE * (2 * column + 1) // 6 + dice.between(-150, 150),
+            HIGH * (2 * row + 1) // 4 + dice.between(-180, 180),
+        ),
+        radius=dice.between(460, 620),
+        drift=(dice.between(-420, 420), dice.between(-420, 420)),
+        sway=dice.between(20, 110),
+        sway_speed=dice.between(60, 200),
+        sway_start=dice.below(4096),
+        angle=dice.between(-340, 340),
+        spin=dice.between(-16, 16),
+        tint=tuple(dice.between(-20, 20) for _ in range(3)),
+        grain=dice.between(140, 220),
+        sounding=sounding,
+    )
+
+
+def surround(dice: Dice, things: list[Thing], seconds: int) -> Scene:
+    """A scene of `things` in front of clutter."""
     grey = dice.between(70, 150)
     backdrop = tuple(grey + dice.between(-18, 18) for _ in range(6))
     clutter = tuple(

@@ -178,6 +178,22 @@ def _some(values: np.ndarray, limit: int = 6) -> str:
     return shown + (", …" if len(values) > limit else "")
 
 
+# masks of numbers
+
+
+def read_index_mask(path: str | Path) -> np.ndarray:
+    """The numbers that a grey or palette image stores, uint8 [H,W]; colours of a palette do not matter."""
+    image = _open(path)
+    if image.mode not in ("L", "P"):
+        raise AvsbenchError(
+            f"{path}: not a mask of numbers",
+            found=f"an image of mode {image.mode}",
+            expected="8 bits a pixel, grey or with a palette",
+            hint="take the released file",
+        )
+    return np.asarray(image)
+
+
 # colour masks
 
 
