@@ -8,6 +8,7 @@ from pathlib import Path
 
 from avsbench.cards import DatasetCard
 from avsbench.datasets.clip import SPLITS
+from avsbench.datasets.vpo_build.layout import AUDIOS, REBUILT, Kind
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths, atomic
 
@@ -15,6 +16,7 @@ LAYOUT = {
     "s4": ("Single-source", ["s4_meta_data.csv", "s4_data"]),
     "ms3": ("Multi-sources", ["ms3_meta_data.csv", "ms3_data"]),
     "avss": ("AVSBench_semantic", ["metadata.csv", "label2idx.json"]),
+    **{kind.value + end: ("audio_visual", [kind.csv, AUDIOS]) for kind in Kind for end in ("", REBUILT)},
 }
 """Data set -> name of its top folder in the release, and what must lie in it."""
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -44,7 +46,7 @@ def acquire(
     from avsbench.datasets import reader
 
     official = Path(out.official(card.name))
-    if scale == "mini":
+    if scale == "mini" and not card.construction:
         from avsbench.datasets.mini import render
 
         workers = workers or min(4, os.cpu_count() or 1)

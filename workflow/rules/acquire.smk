@@ -2,6 +2,8 @@
 
 
 rule acquire:
+    input:
+        lambda w: PLAN.built(w.dataset),
     output:
         PATHS.acquired("{dataset}"),
     log:

@@ -18,9 +18,10 @@ every non-empty subset of the objects is equally likely to sound; the sound come
 """
 
 from avsbench.datasets.vpo_build.audio_pool import find_sounds
-from avsbench.datasets.vpo_build.build import Sources, build
+from avsbench.datasets.vpo_build.build import build
 from avsbench.datasets.vpo_build.candidates import find_candidates
 from avsbench.datasets.vpo_build.check import check_set
 from avsbench.datasets.vpo_build.layout import Kind
+from avsbench.datasets.vpo_build.sources import Sources
 
 __all__ = ["Kind", "Sources", "build", "check_set", "find_candidates", "find_sounds"]

@@ -5,18 +5,19 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from avsbench.datasets.vpo_build.audio_pool import read_sound
-from avsbench.datasets.vpo_build.candidates import Area, image_folder
+from avsbench.datasets.vpo_build.candidates import image_folder
 from avsbench.datasets.vpo_build.check import check_set
 from avsbench.datasets.vpo_build.choose import Chooser
 from avsbench.datasets.vpo_build.layout import AUDIOS, Kind, place_of_image, place_of_mask, read_rows
 from avsbench.datasets.vpo_build.segments import segment_mask
+from avsbench.datasets.vpo_build.sources import Sources
 from avsbench.datasets.vpo_build.tables import tables
 from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
@@ -28,48 +29,6 @@ RATE = 16000
 """Of the stored clips: what every published loader resamples to."""
 NOTE = "Built by rules from COCO and VGGSound. Not the released VPO: never compare its numbers with published ones."
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the material lies and how it is used.
-
-    Attributes:
-        coco, vggsound: folders.
-        masks: "instances" or "panoptic".
-        seed: of every random choice.
-        area: limits of an annotation's size.
-        cap_factor: scales the caps of `tables.yaml`.
-    """
-
-    coco: Path
-    vggsound: Path
-    masks: str = "instances"
-    seed: int = 0
-    area: Area = field(default_factory=Area)
-    cap_factor: float = 1.0
-
-    @classmethod
-    def of(cls, settings: dict) -> "Sources":
-        """From the key `vpo_sources` of the configuration."""
-        missing = [key for key in ("coco", "vggsound") if not settings.get(key)]
-        if missing:
-            raise AvsbenchError(
-                f"the configuration does not say where {' and '.join(missing)} lie",
-                found=f"vpo_sources: {settings or 'nothing'}",
-                expected="vpo_sources: {coco: FOLDER, vggsound: FOLDER}",
-                hint="see vpo_sources in docs/configuration.md",
-            )
-        area = Area(settings.get("min_area", Area.smallest), settings.get("max_area", Area.largest))
-        places = {key: Path(settings[key]).expanduser() for key in ("coco", "vggsound")}
-        return cls(**places, area=area, **{k: settings[k] for k in ("masks", "seed", "cap_factor") if k in settings})
-
-    def caps(self, kind: str) -> dict[str, dict[str, int]]:
-        """Split -> class -> rows at most; a class that has any keeps at least one."""
-        return {
-            split: {name: max(1, round(self.cap_factor * cap)) for name, cap in caps.items()}
-            for split, caps in tables().caps[kind].items()
-        }
 
 
 def build(

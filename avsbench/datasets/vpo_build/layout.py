@@ -31,6 +31,11 @@ class Kind(enum.Enum):
                 f"{dataset}: not a VPO data set", expected=", ".join(f"{kind.value}[{REBUILT}]" for kind in cls)
             ) from None
 
+    @classmethod
+    def ms_of(cls, dataset: str) -> str:
+        """The VPO-MS that a VPO-MSMI of this name extends."""
+        return cls.MS.value + (REBUILT if dataset.endswith(REBUILT) else "")
+
     @property
     def folder(self) -> str:
         return f"VPO/VPO-{self.name}"

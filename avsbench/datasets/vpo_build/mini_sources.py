@@ -9,8 +9,10 @@ import base64
 import csv
 import functools
 import hashlib
+import itertools
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import numpy as np
 
 from avsbench.datasets.mini_kinds import Dice
 from avsbench.datasets.mini_sound import LOUDNESS, TIMBRES, levelled
+from avsbench.datasets.vpo import validation_picture
 from avsbench.datasets.vpo_build.candidates import COCO_SPLITS
 from avsbench.datasets.vpo_build.segments import polygon_mask
 from avsbench.datasets.vpo_build.tables import PERSON, tables
@@ -70,18 +73,28 @@ def render_sources(out: Path, seed: int = 0, workers: int = 1) -> None:
             place = folder / "coco" / COCO_SPLITS[split]
             place.mkdir(parents=True)
             work = functools.partial(_picture, folder=place, seed=seed)
-            ids = [1000 * number + k for k in range(count)]
-            _write_annotations(folder / "coco", split, run(work, ids, workers, f"render {split}", "image"))
+            shots = list(_shots(1000 * number, count))
+            _write_annotations(folder / "coco", split, run(work, shots, workers, f"render {split}", "image"))
         _write_sounds(folder / "vggsound", seed)
 
 
 # pictures
 
 
-def _picture(number: int, folder: Path, seed: int) -> dict:
+def _shots(first: int, count: int) -> Iterator[tuple[int, int]]:
+    """(number of the image, kind of scene 0..7) of every picture; 2 of 16 will be in the reader's val split."""
+    numbers = {
+        chosen: filter(lambda n, c=chosen: validation_picture(n) == c, itertools.count(first)) for chosen in (0, 1)
+    }
+    for k in range(count):
+        yield next(numbers[k % 16 in (3, 5)]), k % 8
+
+
+def _picture(shot: tuple[int, int], folder: Path, seed: int) -> dict:
     """One jpg; returns its entries in COCO's files."""
     from PIL import Image, ImageDraw
 
+    number, scene = shot
     dice = Dice(seed, "vpo sources", number)
     width, height = dice.pick(SIZES)
     grey = dice.between(70, 150)
@@ -91,7 +104,7 @@ def _picture(number: int, folder: Path, seed: int) -> dict:
         left, right = sorted(dice.below(width) for _ in range(2))
         top, bottom = sorted(dice.below(height) for _ in range(2))
         pen.rectangle([left, top, right, bottom], outline=tuple(grey + dice.between(-40, 40) for _ in range(3)))
-    cast, captions = _cast(number, dice)
+    cast, captions = _cast(scene, dice)
     annotations = []
     for place, name in enumerate(cast):
         centre = (width * (2 * place + 1) // (2 * len(cast)), height // 2 + dice.between(-height // 8, height // 8))
@@ -114,22 +127,21 @@ def _picture(number: int, folder: Path, seed: int) -> dict:
     }
 
 
-def _cast(number: int, dice: Dice) -> tuple[list[str], tuple[str, ...]]:
+def _cast(scene: int, dice: Dice) -> tuple[list[str], tuple[str, ...]]:
     """The objects of a picture, from left to right, and its captions."""
     things = [name for name in LOOKS if name not in PEOPLE]
     person = dice.pick(PEOPLE)
-    turn = number % 8
-    if turn < 2:
-        cast = [dice.pick(things)] if turn else [person]
-    elif turn < 5:
+    if scene < 2:
+        cast = [dice.pick(things)] if scene else [person]
+    elif scene < 5:
         members = [*dice.sample(things, 2), person][: dice.between(2, 3)]
         cast = dice.sample(members, len(members))
-    elif turn < 7:
+    elif scene < 7:
         several, other = dice.sample(things, 2)
         cast = [several] * dice.between(2, 3) + [other] * dice.between(0, 1)
     else:
         cast = [person, person, dice.pick(things)] if dice.chance(50) else [person, dice.pick(things)]
-    captions = CAPTIONS["unclear" if turn == 7 else person]
+    captions = CAPTIONS["unclear" if scene == 7 else person]
     return cast, captions if any(name in PEOPLE for name in cast) else ("a picture",) * 5
 
 
