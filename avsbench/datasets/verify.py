@@ -22,7 +22,7 @@ from avsbench.datasets.clip import Clip, ClipFiles, Reader
 from avsbench.datasets.verify_kinds import FAULT, Line, kind_of, kind_of_remark, sentence
 from avsbench.errors import AvsbenchError
 from avsbench.media.images import read_image
-from avsbench.media.sound import Sound, read_wav
+from avsbench.media.sound import Sound
 from avsbench.media.video import check_video, read_video_frames
 
 MUTED = 1e-3
@@ -134,11 +134,9 @@ def _each_file(reader: Reader, row: dict, files: ClipFiles) -> list[Line]:
         tries += [("frame", file, functools.partial(read_image, file)) for file in files.frames]
     tries += [("mask", file, functools.partial(reader.read_mask, file)) for file in files.masks if file is not None]
     for file in files.sounds:
-        if row["frames"] > 1:
-            sound = functools.partial(clip_sound, row["clip_id"], file, files.video, row["frames"], "")
-        else:  # a picture has no length that its sound would have to fill
-            sound = functools.partial(read_wav, file)
-        tries.append(("sound", file, sound))
+        tries.append(
+            ("sound", file, functools.partial(clip_sound, row["clip_id"], file, files.video, row["frames"], ""))
+        )
     return list(_grouped(_attempts(tries)))
 
 

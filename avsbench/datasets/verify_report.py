@@ -120,7 +120,7 @@ def verify(card: DatasetCard, root: str | Path, *, scale: str = "full", jobs: in
         return Report(card, root, dict.fromkeys(SPLITS, 0), expected, [line])
     clips = {split: int((table["split"] == split).sum()) for split in SPLITS}
     rows = table.to_dict("records")
-    lines = [*_counts(card, clips, expected, scale), *_two_splits(table), *_strangers(source, rows)]
+    lines = [*_counts(card, clips, expected, scale), *_two_splits(source, rows), *_strangers(source, rows)]
     return Report(card, root, clips, expected, lines + verify_clips(make_reader, rows, jobs, f"verify {card.name}"))
 
 
@@ -135,12 +135,19 @@ def _counts(card: DatasetCard, clips: dict[str, int], expected: dict[str, int], 
     return lines
 
 
-def _two_splits(table: pd.DataFrame) -> list[Line]:
-    splits = table.groupby("clip_id", sort=False)["split"].unique()
-    return [
-        Line("two_splits", f"stands in {' and '.join(found)}", clip_id, found[-1], files=0)
-        for clip_id, found in splits[splits.map(len) > 1].items()
-    ]
+def _two_splits(source: Reader, rows: list[dict]) -> list[Line]:
+    """Clips of one name, or of one picture under two names (VPO-SS), in two splits."""
+    first: dict[object, str] = {}
+    lines = []
+    for row in rows:
+        picture = source.files(row).frames[0] if row["frames"] == 1 else None
+        for what, key in (("clip", row["clip_id"]), ("picture", picture)):
+            other = first.setdefault((what, key), row["split"]) if key else row["split"]
+            if other != row["split"]:
+                text = f"this {what} stands in {other} and {row['split']}"
+                lines.append(Line("two_splits", text, row["clip_id"], row["split"], files=0))
+                break
+    return lines
 
 
 def _strangers(source: Reader, rows: list[dict]) -> list[Line]:

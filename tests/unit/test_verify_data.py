@@ -125,6 +125,14 @@ DAMAGE = {
     "three seconds of sound": ("s4", "test", lambda f: sound(f, NOISE[:48000]), {"short_sound"}),
     "a silent sound": ("ms3", "test", lambda f: sound(f, NOISE * 0), {"silent_sound"}),
     "a muted sound": ("ms3", "test", lambda f: sound(f, NOISE // 1000), {"muted_sound"}),
+    "a picture without its mask": ("vpo_ss", "test", lambda f: f.masks[0].unlink(), {"missing_mask"}),
+    "a picture and a mask of two sizes": (
+        "vpo_ss", "train", lambda f: picture(f.frames[0], (100, 90)), {"size_differs"}),
+    "a number that is no class": (
+        "vpo_msmi", "val", lambda f: rewrite_mask(f.masks[0], lambda mask: mask + 1), {"mask_values"}),
+    "too little sound for a picture": ("vpo_ss", "test", lambda f: sound(f, NOISE[:8000]), {"too_short_sound"}),
+    "a silent sound of a picture": ("vpo_ss", "test", lambda f: sound(f, NOISE * 0), {"silent_sound"}),
+    "one sound of several is missing": ("vpo_msmi", "test", lambda f: f.sounds[-1].unlink(), {"missing_sound"}),
 }  # fmt: skip
 
 
@@ -146,7 +154,7 @@ def test_damage_is_named(own, name, split, damage, kinds):  # noqa: F811
         assert faulty
 
 
-@pytest.mark.parametrize("name", ["s4", "ms3", "avss"])
+@pytest.mark.parametrize("name", ["s4", "ms3", "avss", "vpo_ss", "vpo_ms", "vpo_msmi"])
 def test_sound_data_have_no_line(rendered, name):  # noqa: F811
     report = check(name, rendered(name))
     assert report.lines == []
@@ -214,7 +222,21 @@ def test_a_clip_in_two_splits(own):  # noqa: F811
     with open(root / "ms3_meta_data.csv", "a") as file:
         file.write(f"{clip},test\n")
     found = [line for line in check("ms3", root).lines if line.kind == "two_splits"]
-    assert [(line.clip_id, line.text) for line in found] == [(clip, "stands in train and test")]
+    assert [(line.clip_id, line.text) for line in found] == [(clip, "this clip stands in train and test")]
+
+
+def test_a_picture_in_two_splits(own):  # noqa: F811
+    root = own("vpo_ss")
+    file = root / "VPO/VPO-SS/vpo_ss_data_stereo.csv"
+    table = pd.read_csv(file, dtype=str)
+    seen = table[table["split"] == "train"].iloc[0]
+    again = pd.concat([table, pd.DataFrame([{**seen, "ann_Ids": "777", "split": "test"}])])
+    again.to_csv(file, index=False)
+    mask = next((root / "VPO/VPO-SS/mask").rglob(f"{int(seen['img_Id']):012d}_*.png"))
+    shutil.copy(mask, mask.with_name(f"{int(seen['img_Id']):012d}_{777:012d}.png"))
+    found = [line.text for line in check("vpo_ss", root).lines if line.kind == "two_splits"]
+    assert len(found) == 1
+    assert found[0].startswith("this picture stands in")
 
 
 def test_a_clip_twice_in_a_split(own):  # noqa: F811
