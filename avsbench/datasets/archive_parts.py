@@ -1,8 +1,8 @@
 """Archives in several files read as one: plain pieces (`x.zip.001 …`, `x.tar.aa …`) and spanned zips (`x.z01 … x.zip`).
 
-Plain pieces joined are the archive. A spanned zip is not that simple: its directory gives places as (number of the piece,
-offset in the piece), which no reader of single files understands. So the joined pieces get a directory of their own
-behind them, with places counted from the beginning; the format is described in the APPNOTE of PKWARE, sections 4.3-4.5.
+Plain pieces joined are the archive. A spanned zip is not that simple: its directory gives places as (number of the
+piece, offset in the piece), which no reader of single files understands. So the joined pieces get a directory of their
+own behind them, with places counted from the beginning (the format: APPNOTE of PKWARE, sections 4.3 to 4.5).
 """
 
 import io
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from avsbench.errors import AvsbenchError
 
-_PIECE = re.compile(r"(?P<stem>.+\.(?:zip|tar|tgz|gz|bz2|xz))\.(?:part)?(?P<number>\d{1,4}|[a-z]{2})", re.I)
+_PIECE = re.compile(r"(?P<stem>.+\.(?:zip|tar|tgz|gz|bz2|xz))\.(?:part)?(?P<number>\d{1,4}|(?!gz|xz)[a-z]{2})", re.I)
 _SPANNED = re.compile(r"(?P<stem>.+)\.z(?P<number>\d{2,4})", re.I)
 _COPY_LATER = "copy or download the missing pieces into the same folder"
 
@@ -138,14 +138,7 @@ def _directory(files: list[Path]) -> bytes:
     with io.BufferedReader(Joined(files)) as joined:
         starts = joined.raw.starts
         try:
-            end = _end_record(joined, starts)
-            if end["disks"] != len(files):
-                raise AvsbenchError(
-                    f"{last}: the pieces of the spanned zip are not complete",
-                    found=f"{len(files)} pieces",
-                    expected=f"{end['disks']}",
-                    hint=_COPY_LATER,
-                )
+            end = _end_record(joined, starts, last)
             joined.seek(starts[end["disk"]] + end["offset"])
             entries = joined.read(end["size"])
             directory = b"".join(_moved(entries, starts, end["entries"]))
@@ -154,24 +147,35 @@ def _directory(files: list[Path]) -> bytes:
         return directory + _new_end(joined.raw.size, len(directory), end["entries"])
 
 
-def _end_record(joined: io.BufferedReader, starts: list[int]) -> dict[str, int]:
-    """What the end says: `disks` (number of pieces), `disk` and `offset` of the directory, its `size` and `entries`."""
+def _end_record(joined: io.BufferedReader, starts: list[int], last: Path) -> dict[str, int]:
+    """What the end says about the directory: `disk` (number of its piece), `offset` in it, `size` and `entries`."""
     joined.seek(max(0, starts[-1] - 22 - _MAX16 - 76))
     tail = joined.read()
     place = tail.rfind(_END)
     if place < 0:
         raise ValueError("no end record")
     disk, directory_disk, _, entries, size, offset = struct.unpack_from("<4H2L", tail, place + 4)
-    end = {"disks": disk + 1, "disk": directory_disk, "entries": entries, "size": size, "offset": offset}
+    end = {"disk": directory_disk, "entries": entries, "size": size, "offset": offset}
     locator = place - 20
-    if locator >= 0 and tail[locator : locator + 4] == _LOCATOR64:
+    wide = locator >= 0 and tail[locator : locator + 4] == _LOCATOR64
+    if wide:
         end64_disk, end64_offset, disks = struct.unpack_from("<LQL", tail, locator + 4)
+    else:
+        disks = disk + 1
+    if disks != len(starts) - 1:
+        raise AvsbenchError(
+            f"{last}: the pieces of the spanned zip are not complete",
+            found=f"{len(starts) - 1} pieces",
+            expected=disks,
+            hint=_COPY_LATER,
+        )
+    if wide:
         joined.seek(starts[end64_disk] + end64_offset)
         record = joined.read(56)
         if record[:4] != _END64:
             raise ValueError("no zip64 end record")
         _, directory_disk, _, entries, size, offset = struct.unpack_from("<2L4Q", record, 16)
-        end = {"disks": disks, "disk": directory_disk, "entries": entries, "size": size, "offset": offset}
+        end = {"disk": directory_disk, "entries": entries, "size": size, "offset": offset}
     return end
 
 
