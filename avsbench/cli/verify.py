@@ -11,7 +11,7 @@ from avsbench.errors import AvsbenchError
 def register(verbs: Verbs) -> None:
     added = verbs.of_dataset("verify-data", verify_data, "check every clip of a data set; exit code 1 if any is faulty")
     added.add_argument("--root", help="folder of the released data (default: what the configuration names)")
-    added.add_argument("--jobs", type=int, default=min(8, os.cpu_count() or 1), help="processes")
+    added.add_argument("--jobs", type=int, default=min(8, max(2, os.cpu_count() or 1)), help="processes")
     added.add_argument("--out", help="folder of the report (default: results/<scale>/data)")
 
 
