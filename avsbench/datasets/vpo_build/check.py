@@ -11,6 +11,7 @@ from avsbench.datasets.vpo_build.layout import AUDIOS, Kind, place_of_image, pla
 from avsbench.datasets.vpo_build.tables import tables
 from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
+from avsbench.media.images import read_index_mask
 
 SPLITS = ("train", "val", "test")
 SHOWN = 10
@@ -90,16 +91,15 @@ def _faults_of_image(rows: list[dict], root: Path, kind: Kind) -> list[str]:
     from PIL import Image
 
     picture, file = root / place_of_image(kind, rows[0]), root / place_of_mask(kind, rows[0])
-    opened = []
-    for path in (picture, file):
-        try:
-            with Image.open(path) as image:
-                opened.append((image.size, image.mode, np.asarray(image) if path == file else None))
-        except (OSError, SyntaxError) as error:
-            return [f"{path}: missing or unreadable ({type(error).__name__})"]
-    (size, _, _), (_, mode, mask) = opened
-    if mode not in ("P", "L"):
-        return [f"{file}: mode {mode}, not a mask of 8-bit numbers"]
+    try:
+        with Image.open(picture) as image:
+            size = image.size
+    except OSError as error:
+        return [f"{picture}: missing or unreadable ({type(error).__name__})"]
+    try:
+        mask = read_index_mask(file)
+    except AvsbenchError as error:
+        return [error.what]
     faults = []
     if mask.shape[::-1] != size:
         faults.append(f"{file}: {mask.shape[::-1]} pixels, the picture has {size}")
