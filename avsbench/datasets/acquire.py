@@ -16,7 +16,7 @@ LAYOUT = {
     "s4": ("Single-source", ["s4_meta_data.csv", "s4_data"]),
     "ms3": ("Multi-sources", ["ms3_meta_data.csv", "ms3_data"]),
     "avss": ("AVSBench_semantic", ["metadata.csv", "label2idx.json"]),
-    **{kind.value + end: ("audio_visual", [kind.csv, AUDIOS]) for kind in Kind for end in ("", REBUILT)},
+    **{kind.value + end: ("audio_visual", [*kind.needs, AUDIOS]) for kind in Kind for end in ("", REBUILT)},
 }
 """Data set -> name of its top folder in the release, and what must lie in it."""
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -109,7 +109,7 @@ def find_root(card: DatasetCard, root: Path) -> Path:
             expected=f"the unpacked folder {name}",
             hint="unpack it where there is room, and name the folder; nothing is copied, only linked",
         )
-    for folder in (root, root / name):
+    for folder in (root, root / name, root.parent):  # the last where one of its folders was named, say VPO
         if folder.is_dir() and not _missing(card, folder):
             return folder.resolve()
     raise AvsbenchError(

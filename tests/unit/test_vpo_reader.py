@@ -1,6 +1,7 @@
 """The reader of VPO: tables, our validation split, clips, and what it says about broken data."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from avsbench import cards
-from avsbench.datasets import ClipFault, reader
+from avsbench.datasets import ClipFault, acquire, reader
 from avsbench.datasets.vpo import class_table, validation_picture
 from avsbench.errors import AvsbenchError
+from avsbench.paths import Paths
 
 from .rendered import own, rendered, small_card  # noqa: F401 - fixtures
 
@@ -330,3 +332,18 @@ def test_the_original_bytes_of_a_picture(rendered):
     originals = found.originals(row)
     assert originals.frames == [files.frames[0].read_bytes()]
     assert (originals.masks[0] == found.read(row, 64).masks[0]).all()
+
+
+@pytest.mark.parametrize("named", ["", "VPO"])
+def test_the_folder_above_vpo_or_vpo_itself_may_be_named(named, rendered, tmp_path):
+    root, out = rendered("vpo_msmi"), Paths("full", data_root=str(tmp_path))
+    content = acquire(small_card("vpo_msmi"), scale="full", root=str(root / named), out=out)
+    assert content["source"] == str(root.resolve())
+    assert Path(content["csv"]).is_file()
+
+
+def test_vpo_msmi_is_not_complete_without_vpo_ms(own, tmp_path):
+    root, out = own("vpo_msmi"), Paths("full", data_root=str(tmp_path / "data"))
+    shutil.rmtree(root / "VPO/VPO-MS")
+    with pytest.raises(AvsbenchError, match=r"no VPO/VPO-MS; there are VPO, vggsound_bench"):
+        acquire(small_card("vpo_msmi"), scale="full", root=str(root), out=out)
