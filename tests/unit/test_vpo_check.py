@@ -52,7 +52,7 @@ TABLES = {
     "split": (lambda t: tampered(t, "split", "holdout"), "unknown split 'holdout'"),
     "clip in both": (lambda t: in_both(t, "vgg_file"), r"clip .*: in training and test"),
     "image in both": (lambda t: in_both(t, "img_Id"), r"image \d+: in training and test"),
-    "both values": (lambda t: tampered(t, "multi_instance", 1, second_row_of_an_image(t)), "both values of multi_instance"),
+    "both values": (lambda t: tampered(t, "multi_instance", 1, second_row_of_an_image(t)), "both values of"),
     "multi": (lambda t: tampered(t, "multi_instance", 3), "multi_instance 3"),
     "twice": (lambda t: pd.concat([t, t[:1]]), "two rows"),
     "no rows": (lambda t: t[:0], "the table has no rows"),
@@ -150,7 +150,7 @@ def test_the_folders_must_be_configured(tmp_path):
     assert sources.coco == Path.home() / "c"
     assert (sources.seed, sources.area.smallest, sources.area.largest) == (3, 0.1, 0.9)
     assert set(sources.caps("single")["val"].values()) == {1}
-    with pytest.raises(AvsbenchError, match=r"unknown key 'cocoa'.*vpo_sources\"):
+    with pytest.raises(AvsbenchError, match=r"unknown key 'cocoa'.*vpo_sources"):
         load_config("config/config.yaml", {"vpo_sources": {"cocoa": "/c"}})
 
 
