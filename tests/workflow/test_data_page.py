@@ -1,4 +1,4 @@
-"""docs/data.md: its table agrees with the cards, and its worked example runs on a rendered tree in the layout of MS3."""
+"""docs/data.md: its table agrees with the cards, and its worked example runs on a rendered tree of that layout."""
 
 import re
 import shlex
