@@ -69,6 +69,8 @@ def _train(spec: RunSpec, variant: Variant, dataset: DatasetCard, device: torch.
     )
     progress = trainer.run()
     record.update(_outcome(spec, progress, data))
+    if spec.scale == "smoke":
+        record["full_run"] = full_run_estimate(variant, dataset, record["seconds"]["per_step"] / data.batch)
     _write_outputs(spec, method, trainer, record)
     store.clear()
     return record
@@ -165,6 +167,15 @@ def _outcome(spec: RunSpec, progress: Progress, data: StoredData) -> dict:
         "peak_memory_mb": progress.memory,
         "resumes": progress.resumes,
     }
+
+
+def full_run_estimate(variant: Variant, dataset: DatasetCard, seconds_per_clip: float) -> dict:
+    """Steps and hours of the full training at the pace of a smoke run, without validation; first steps are slow."""
+    recipe, clips = variant.recipe("full", dataset.name), dataset.splits["full"]["train"]
+    steps = recipe["epochs"] * -(-clips // recipe["batch"])
+    hours = round(seconds_per_clip * clips * recipe["epochs"] / 3600, 2)
+    log.info("the full training: %d steps, about %.1f hours at this pace, validation apart", steps, hours)
+    return {"steps": steps, "hours_at_this_pace": hours}
 
 
 def _write_outputs(spec: RunSpec, method: Method, trainer: Trainer, record: dict) -> None:
