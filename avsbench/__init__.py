@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     # `avsbench.load` needs torch; commands that only plan must not pay for importing it.
     if name == "load":
-        from avsbench.registry import load
+        from avsbench.predictor import load
 
         return load
     raise AttributeError(f"module 'avsbench' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Card -> network: method folders loaded by file path, weights put in strictly, and `load`, the Python face.
+"""Card -> network: method folders loaded by file path, weights put in strictly.
 
 A method folder is imported as a package of its own, so `model.py` may write `from .loss import …` for its sibling
 files; nothing has to be installed or on the import path.
@@ -13,14 +13,12 @@ import traceback
 import types
 from pathlib import Path
 
-import numpy as np
-import torch
 import yaml
 from torch import Tensor
 
 from avsbench import cards
 from avsbench.cards import DatasetCard, MethodCard, Variant
-from avsbench.contract import Batch, Method
+from avsbench.contract import Method
 from avsbench.errors import AvsbenchError
 from avsbench.nn.states import misfits
 from avsbench.paths import Paths
@@ -235,156 +233,6 @@ def load_method(
     return method.eval()
 
 
-# the Python face
-
-
-def load(
-    variant: str,
-    dataset: str = "s4",
-    weights: str | Path | None = None,
-    *,
-    scale: str | None = None,
-    image_size: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    results_root: str | Path | None = None,
-    weights_root: str | Path | None = None,
-) -> "Predictor":
-    """A model with `predict(frames, wav)`.
-
-    Args:
-        variant: as `avsbench list` prints it.
-        dataset: decides classes and preprocessing: s4, ms3, avss, …
-        weights: a run's weights.safetensors; "official" for the authors' checkpoint; None for the run that the suite
-            trained with `seed` (of scale full if there is one, else mini).
-        scale, image_size: by default what the weights were trained with.
-        results_root, weights_root: by default the folders of the project, whatever the working directory.
-    """
-    from avsbench.devices import pick_device
-
-    chosen, card = cards.variant(variant), cards.dataset(dataset)
-    roots = {
-        "results_root": str(results_root or cards.PROJECT / "results"),
-        "weights_root": str(weights_root or cards.PROJECT / "weights"),
-    }
-    official = weights == "official"
-    if weights is None and chosen.method.trainable:
-        weights = _trained(chosen, card, seed, roots, [scale] if scale else ["full", "mini"])
-    described = {} if weights is None or official else read_weights(weights)[1]
-    scale = scale or described.get("scale", "full")
-    image_size = image_size or described.get("image_size") or scale_image_size(scale)
-    paths = Paths(scale, **roots)
-    if official:
-        method = build(chosen, card, scale, image_size)
-        load_encoders(method, chosen, scale, paths, external_only=True)
-        load_official(method, chosen, card, paths)
-        method.eval()
-    else:
-        method = load_method(chosen, card, scale=scale, image_size=image_size, paths=paths, weights=weights)
-    return Predictor(method, chosen, card, image_size, pick_device(device))
-
-
-def _trained(variant: Variant, dataset: DatasetCard, seed: int, roots: dict, scales: list[str]) -> str:
-    files = [Paths(scale, **roots).run_weights(dataset.name, variant.name, seed) for scale in scales]
-    for file in files:
-        if Path(file).is_file():
-            return file
-    raise AvsbenchError(
-        f"no trained weights of {variant.name} on {dataset.name}, seed {seed}",
-        expected=" or ".join(files),
-        hint="run the workflow first, or give weights= a path or 'official'",
-    )
-
-
 def scale_image_size(scale: str) -> int:
     """Side of the stored frames at a scale, in pixels, unless a configuration says otherwise."""
     return yaml.safe_load((cards.PROJECT / "config" / "scales" / f"{scale}.yaml").read_text())["image_size"]
-
-
-class Predictor:
-    """A loaded method for one's own clips.
-
-    Attributes:
-        method: the network, in eval mode.
-        classes: names by class id; empty for a binary task.
-    """
-
-    def __init__(self, method: Method, variant: Variant, dataset: DatasetCard, image_size: int, device: torch.device):
-        if variant.method.features:
-            raise AvsbenchError(
-                f"{variant.name} needs features that are derived beforehand",
-                found=", ".join(variant.method.features),
-                hint="take the command line: its stages derive them",
-            )
-        self.method, self.variant, self.dataset = method.to(device), variant, dataset
-        self.image_size, self.device = image_size, device
-        self.classes = list(dataset.classes)
-
-    @torch.inference_mode()
-    def predict(self, frames: np.ndarray | Tensor, wav: tuple[np.ndarray, int] | str | Path) -> dict[str, np.ndarray]:
-        """Masks of what sounds in each frame.
-
-        Args:
-            frames: uint8 [T,H,W,3] or [T,3,H,W], RGB, one frame a second; T may exceed the data set's clip length,
-                then the video is cut into clips of that length.
-            wav: (samples [N] or [N,channels] as int16 or float in -1..1, samples a second), or a file.
-
-        Returns:
-            `masks`: bool [T,H,W] (binary task) or class ids int64 [T,H,W]; `scores`: logits float32 [T,K,H,W]; both at
-            the size of the frames.
-        """
-        from avsbench.media.images import resize_image
-
-        frames = _frames(frames)
-        size = frames.shape[1:3]
-        small = np.stack([resize_image(f, self.image_size, self.dataset.resize["test"]) for f in frames])
-        sound = _sound(wav)
-        masks, scores = [], []
-        for start in range(0, len(frames), self.dataset.frames):
-            part = torch.from_numpy(small[start : start + self.dataset.frames]).permute(0, 3, 1, 2)
-            output = self.method(self._batch(part, sound, start).to(self.device))
-            logits = self.method.scores(output, size)
-            scores.append(logits[0].float().cpu().numpy())
-            masks.append(self.method.masks(logits)[0].cpu().numpy())
-        return {"masks": np.concatenate(masks), "scores": np.concatenate(scores)}
-
-    def _batch(self, frames: Tensor, sound, start: int) -> Batch:
-        """One clip of T frames, with the seconds of sound that belong to it."""
-        from dataclasses import replace
-
-        from avsbench.media.clip_sound import ClipSound
-        from avsbench.media.front_ends import FRONT_ENDS
-
-        seconds = slice(start * sound.rate, (start + len(frames)) * sound.rate)
-        heard = ClipSound.of(self.dataset, [replace(sound, samples=sound.samples[seconds])], len(frames))
-        audio = {
-            name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in self.variant.method.front_ends
-        }
-        real = torch.ones(1, len(frames), dtype=torch.bool)
-        return Batch(frames=frames[None].contiguous(), real=real, clip_ids=["clip"], audio=audio)
-
-
-def _frames(frames: np.ndarray | Tensor) -> np.ndarray:
-    """uint8 [T,H,W,3] from either layout."""
-    frames = np.asarray(frames)
-    if frames.ndim == 4 and frames.shape[-1] != 3 and frames.shape[1] == 3:
-        frames = frames.transpose(0, 2, 3, 1)
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise AvsbenchError(
-            "predict: frames of another kind",
-            found=f"{frames.dtype} {list(frames.shape)}",
-            expected="uint8 [T,H,W,3] or [T,3,H,W], RGB, T at least 1",
-        )
-    return np.ascontiguousarray(frames)
-
-
-def _sound(wav):
-    """A `Sound` from a file or from (samples, rate)."""
-    from avsbench.media.sound import Sound, read_wav
-
-    if isinstance(wav, (str, Path)):
-        return read_wav(wav)
-    samples, rate = wav
-    samples = np.asarray(samples)
-    samples = samples.astype(np.float32) if samples.dtype.kind == "f" else samples
-    return Sound(samples=samples[:, None] if samples.ndim == 1 else samples, rate=int(rate))

@@ -15,11 +15,11 @@ FLOORS = [
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
     {"datasets", "store", "features", "transforms", "plan"},
-    {"registry", "provenance", "spec"},
+    {"registry", "predictor", "provenance", "spec"},
     {"evaluation"},
     {"engine"},
     {"report"},
-    {"contract_checks", "scaffold", "workflow"},
+    {"contract_checks", "scaffold", "workflow", "doctor"},
     {"cli"},
 ]
 ROOM_FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

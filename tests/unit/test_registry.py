@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from avsbench import cards, registry
+from avsbench import cards, predictor, registry
 from avsbench.engine.checkpoint import save_weights
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths
@@ -146,21 +146,21 @@ print(json.dumps([one["masks"].shape, str(one["masks"].dtype), one["scores"].sha
 
 
 def test_predict_refuses_other_frames(variant):
-    predictor = registry.Predictor(build(variant), variant, cards.dataset("ms3"), 32, torch.device("cpu"))
+    model = predictor.Predictor(build(variant), variant, cards.dataset("ms3"), 32, torch.device("cpu"))
     with pytest.raises(AvsbenchError, match=r"found:\s+float32 \[5, 32, 32, 3\]"):
-        predictor.predict(np.zeros((5, 32, 32, 3), np.float32), (np.zeros(16000, np.float32), 16000))
+        model.predict(np.zeros((5, 32, 32, 3), np.float32), (np.zeros(16000, np.float32), 16000))
 
 
 def test_predict_gives_class_ids_for_a_semantic_task(variant):
-    predictor = registry.Predictor(build(variant, "avss"), variant, cards.dataset("avss"), 32, torch.device("cpu"))
-    found = predictor.predict(np.zeros((2, 32, 32, 3), np.uint8), (np.zeros(32000, np.int16), 16000))
+    model = predictor.Predictor(build(variant, "avss"), variant, cards.dataset("avss"), 32, torch.device("cpu"))
+    found = model.predict(np.zeros((2, 32, 32, 3), np.uint8), (np.zeros(32000, np.int16), 16000))
     assert found["masks"].dtype == np.int64
     assert found["scores"].shape == (2, 71, 32, 32)
-    assert predictor.classes[1] == "accordion"
+    assert model.classes[1] == "accordion"
 
 
 def test_load_without_weights_says_what_is_missing(tmp_path, monkeypatch):
     write_method(tmp_path / "models")
     monkeypatch.setenv("AVSBENCH_MODELS", str(tmp_path / "models"))
     with pytest.raises(AvsbenchError, match="no trained weights of small-small on ms3, seed 3"):
-        registry.load("small-small", "ms3", seed=3, results_root=tmp_path)
+        predictor.load("small-small", "ms3", seed=3, results_root=tmp_path)
