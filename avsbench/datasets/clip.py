@@ -104,7 +104,7 @@ class Reader:
         """A row per clip in csv order.
 
         Columns: clip_id, split, position (row number within the split, from 0), category ("" if none), part
-        (v1s, v1m, v2 or ""), frames (expected T).
+        (v1s, v1m, v2; VPO-MSMI: multi; else ""), frames (expected T).
         """
         return self._table.copy()
 
