@@ -74,7 +74,7 @@ class Report:
         ]
         if body:
             parts.append(pd.DataFrame(body).to_markdown(index=False, tablefmt="simple"))
-        parts.append(f"{self.faults} faults, {len(self.lines) - self.faults} notes")
+        parts.append(f"faults: {self.faults}, notes: {len(self.lines) - self.faults}")
         return "\n\n".join(parts)
 
     def text(self) -> str:

@@ -76,6 +76,6 @@ def test_the_worked_example_runs(tmp_path):
         done = project.command(shlex.split(command))
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
         printed.append(done.stdout)
-    assert "0 faults" in printed[0]
+    assert "faults: 0" in printed[0]
     assert (project.folder / "results/smoke/data/ms3.verify.txt").is_file()
     assert printed[-1] == '{"usable": 16, "expected": 16}\n'
