@@ -4,6 +4,8 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
 
     data/<scale>/<dataset>/official/                          the official folder layout (rendered, or a link)
     data/<scale>/<dataset>/acquired.json                      what `acquire` found
+    data/<scale>/<dataset>/downloads/                         what mirrors gave, or a user put there
+    data/<scale>/unpacked/<digest>/                           the content of the archives with this digest
     data/<scale>/<dataset>/manifests/<split>.<k>of<n>.csv     the clips of one shard
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.h5         frames, masks, sound
     data/<scale>/<dataset>/shards/<split>.<k>of<n>.faults.csv what was wrong with which clip
@@ -49,6 +51,19 @@ class Paths:
     def acquired(self, dataset: str) -> str:
         return f"{self.dataset(dataset)}/acquired.json"
 
+    def downloads(self, dataset: str) -> str:
+        """Archives or folders of the release, from mirrors or put there by hand; smoke takes those of full."""
+        return f"{self.data_root}/{self._released_scale}/{dataset}/downloads"
+
+    def unpacked(self, digest: str = "") -> str:
+        """Where archives are unpacked, or all that were; data sets that share archives share this folder."""
+        return "/".join([self.data_root, self._released_scale, "unpacked", *([digest] if digest else [])])
+
+    @property
+    def _released_scale(self) -> str:
+        """Scale smoke takes its few clips from what belongs to full."""
+        return "full" if self.scale == "smoke" else self.scale
+
     @staticmethod
     def shard_name(split: str, shard: object, shards: object) -> str:
         return f"{split}.{shard}of{shards}"
@@ -83,9 +98,8 @@ class Paths:
 
     # construction of VPO-style sets
     def vpo_build(self, *names: str) -> str:
-        """A file of the construction. Scale smoke takes its few clips from what full builds."""
-        scale = "full" if self.scale == "smoke" else self.scale
-        return "/".join([self.data_root, scale, "vpo_build", *names])
+        """A file of the construction."""
+        return "/".join([self.data_root, self._released_scale, "vpo_build", *names])
 
     def vpo_sources(self) -> str:
         """The rendered pictures and sounds that the embedded sets are built from."""
@@ -158,6 +172,28 @@ class Paths:
 
     def benchmark(self, stage: str, *names: object) -> str:
         return "/".join([self.results_root, self.scale, "benchmarks", stage, *map(str, names)]) + ".jsonl"
+
+
+@dataclass(frozen=True)
+class VideoPaths:
+    """What `predict-video` writes into a folder."""
+
+    folder: str
+
+    @property
+    def overlay(self) -> str:
+        return f"{self.folder}/overlay.mp4"
+
+    @property
+    def masks(self) -> str:
+        return f"{self.folder}/masks"
+
+    @property
+    def table(self) -> str:
+        return f"{self.folder}/masks.csv"
+
+    def mask(self, second: int) -> str:
+        return f"{self.masks}/{second:06d}.png"
 
 
 def atomic(path: str | os.PathLike) -> "_Atomic":

@@ -71,6 +71,8 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
             cards.known(variant, cards.variants(), f"{where}: runs.{dataset}", "variant")
     for dataset in config.get("roots", {}):
         cards.known(dataset, cards.dataset_cards(), f"{where}: roots", "data set")
+    for dataset in config.get("mirrors", {}):
+        cards.known(dataset, cards.dataset_cards(), f"{where}: mirrors", "data set")
     for target in config.get("overrides", {}):
         cards.known(target, cards.variants(), f"{where}: overrides", "variant")
     return config
@@ -291,7 +293,17 @@ class Plan:
         card = cards.dataset(dataset)
         rendered = self.scale == "mini" and not card.construction
         source = {"splits": card.splits["mini"]} if rendered else {"root": self.root(dataset)}
-        return _compact(source)
+        mirrors = {} if rendered or not self.mirrors(dataset) else {"mirrors": self.mirrors(dataset)}
+        return _compact(source | mirrors)
+
+    def acquire_options(self, dataset: str) -> list[str]:
+        """What `avsbench acquire` is told about the released data."""
+        root, mirrors = self.root(dataset), self.mirrors(dataset)
+        return (["--root", root] if root else []) + (["--mirrors", _compact(mirrors)] if mirrors else [])
+
+    def mirrors(self, dataset: str) -> list[dict]:
+        """Files that the configuration names for download, {url, sha256, file}."""
+        return self.config.get("mirrors", {}).get(dataset, [])
 
     def audio_code(self, group: list[str]) -> str:
         """Digest of what computes a group of front ends, and no other."""

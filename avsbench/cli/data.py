@@ -1,5 +1,6 @@
 """Verbs that make data: from a download to shards, index and front ends."""
 
+import json
 from pathlib import Path
 
 from avsbench import cards
@@ -8,7 +9,8 @@ from avsbench.cli.common import SPLITS, Verbs, plan_of
 
 def register(verbs: Verbs) -> None:
     added = verbs.of_dataset("acquire", acquire, "find or render a data set in its official layout")
-    added.add_argument("--root", help="folder of the released data")
+    added.add_argument("--root", help="folder or archive of the released data, or a folder of archives")
+    added.add_argument("--mirrors", type=json.loads, help="files to download as JSON (default: the configuration)")
     added.add_argument("--threads", type=int, default=1)
     verbs.of_dataset("manifests", manifests, "share the clips of a data set out to shards")
     verbs.of_shard("extract", extract, "frames, masks and sound of one shard")
@@ -29,7 +31,12 @@ def acquire(args) -> None:
     plan = plan_of(args)
     card = cards.dataset(args.dataset)
     datasets.acquire(
-        card, scale=plan.scale, root=args.root or plan.root(card.name), out=plan.paths, workers=args.threads
+        card,
+        scale=plan.scale,
+        root=args.root or plan.root(card.name),
+        out=plan.paths,
+        workers=args.threads,
+        mirrors=args.mirrors or plan.mirrors(card.name),
     )
 
 

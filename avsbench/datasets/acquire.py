@@ -1,4 +1,8 @@
-"""First stage: put a data set in its official layout where the rest of the suite finds it, rendered or linked."""
+"""First stage: put a data set, rendered, linked or unpacked, in its official layout where the rest of the suite looks.
+
+Released data come as a folder (linked, never copied), as archives (unpacked once, whatever set they are for) or from
+mirrors. What lies in folders of its own is put together by links.
+"""
 
 import hashlib
 import json
@@ -6,42 +10,50 @@ import logging
 import os
 from pathlib import Path
 
-from avsbench.cards import DatasetCard
-from avsbench.datasets.clip import SPLITS
-from avsbench.datasets.vpo_build.layout import AUDIOS, REBUILT, Kind
-from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic
+from filelock import FileLock
 
-LAYOUT = {
-    "s4": ("Single-source", ["s4_meta_data.csv", "s4_data"]),
-    "ms3": ("Multi-sources", ["ms3_meta_data.csv", "ms3_data"]),
-    "avss": ("AVSBench_semantic", ["metadata.csv", "label2idx.json"]),
-    **{kind.value + end: ("audio_visual", [*kind.needs, AUDIOS]) for kind in Kind for end in ("", REBUILT)},
-}
-"""Data set -> name of its top folder in the release, and what must lie in it."""
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+from avsbench.cards import DatasetCard
+from avsbench.datasets import archives, release, space
+from avsbench.datasets import mirrors as mirror_sites
+from avsbench.datasets.archive_parts import piece_of
+from avsbench.datasets.clip import SPLITS
+from avsbench.datasets.release import find_root
+from avsbench.errors import AvsbenchError
+from avsbench.paths import Paths, atomic, atomic_folder
+
+__all__ = ["acquire", "find_root"]
+
 _LOG = logging.getLogger(__name__)
 
 
 def acquire(
-    card: DatasetCard, *, scale: str, root: str | None, out: Paths, seed: int = 0, workers: int | None = None
+    card: DatasetCard,
+    *,
+    scale: str,
+    root: str | None,
+    out: Paths,
+    seed: int = 0,
+    workers: int | None = None,
+    mirrors: list[dict] | None = None,
 ) -> dict:
-    """Render (`mini`) or link (`full`) a data set to `out.official(card.name)` and write `out.acquired(card.name)`.
+    """Render (`mini`), link or unpack a data set to `out.official(card.name)`; write `out.acquired(card.name)`.
 
     Args:
         card: the data-set card.
-        scale: "mini" or "full".
-        root: folder of the released data; not used at mini.
+        scale: "mini", or "smoke" and "full", which both take the released data.
+        root: folder of the released data, an archive (or a piece of one), or a folder of archives; not used at mini.
         out: where the suite keeps data of this scale.
         seed: of the rendered data.
         workers: processes that render; at most 4 and one a core by default.
+        mirrors: files to download, {url, sha256, file}, where there is no `root`; those of the card by default.
 
     Returns:
         What was written: dataset, scale, source, clips (split -> number), csv (the official table) and table (sha256 of
         what the reader makes of it).
 
     Raises:
-        AvsbenchError: the released data are missing or incomplete; says where to ask for them and where to put them.
+        AvsbenchError: the released data are missing or incomplete (says where to ask for them, how they are called and
+            where to put them), an archive is damaged or not to be trusted, or the disk has not enough room.
     """
     from avsbench.datasets import reader
 
@@ -53,77 +65,109 @@ def acquire(
         render(card, official, seed, workers)
         source = f"rendered, seed {seed}"
     else:
-        source = str(_link(card, root, official))
+        source = _take(card, root, mirrors or card.release.get("mirrors", []), out)
     table = reader(card, official).table()
     clips = {split: int((table["split"] == split).sum()) for split in SPLITS}
     expected = card.splits.get(scale, {})
     if clips != expected:
         _LOG.warning("%s: the table has %s clips, the publication %s", card.name, clips, expected)
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
-    csv = str(official / LAYOUT[card.name][1][0])
+    csv = str(official / card.release["table"])
     content = {"dataset": card.name, "scale": scale, "source": source, "clips": clips, "csv": csv, "table": digest}
     with atomic(out.acquired(card.name)) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
     return content
 
 
-def _link(card: DatasetCard, root: str | None, official: Path) -> Path:
-    """Make `official` a link to the user's folder; a folder that already lies there is taken as it is."""
-    if root is None:
-        if official.is_dir() and not _missing(card, official):
-            return official.resolve()
+def _take(card: DatasetCard, root: str | None, mirrors: list[dict], out: Paths) -> str:
+    """Make `official` lead to the released data; returns where they are."""
+    official, downloads = Path(out.official(card.name)), Path(out.downloads(card.name))
+    if root is not None:
+        return _link(card, _unpacked_places(card, Path(root).expanduser(), out), official)
+    if release.is_top(card, official):
+        return str(official.resolve())
+    if mirrors:
+        space.require(downloads, space.released_bytes(card, out.scale), f"downloading {card.name}")
+        mirror_sites.fetch_all(mirrors, downloads)
+    if not downloads.is_dir():
         raise AvsbenchError(
             f"{card.name}: the released data are not here",
-            found=f"no entry roots.{card.name} in the configuration, and nothing at {official}",
-            expected=f"a folder with {', '.join(LAYOUT[card.name][1])}",
-            hint=card.access,
+            found=f"no entry roots.{card.name} in the configuration, and nothing at {official} or {downloads}",
+            expected=release.what_is_expected(card),
+            hint=f"{card.access} An archive may stay packed: name it there, or put it into {downloads}",
         )
-    folder = find_root(card, Path(root).expanduser())
-    official.parent.mkdir(parents=True, exist_ok=True)
-    if official.exists() and not official.is_symlink():
-        if official.resolve() == folder:
-            return folder
+    return _link(card, _unpacked_places(card, downloads, out), official)
+
+
+def _unpacked_places(card: DatasetCard, root: Path, out: Paths) -> list[Path]:
+    """Folders in which the release is to be found: `root`, and what its archives were unpacked to."""
+    if root.is_dir():
+        found = release.locate(card, [root])
+        packed = release.chosen(card, archives.archives_in(root)) if release.missing(card, found) else []
+        return [root] if not packed else [_unpack(card, packed, out), root]
+    if root.is_file() and archives.is_archive(root):
+        return [_unpack(card, [root], out)]
+    # `x.zip` names an archive of which only the pieces `x.zip.001 …` exist.
+    whole = [path for path in root.parent.glob("*") if (piece_of(path) or [""])[0] == root.name]
+    if not root.exists() and whole:
+        return [_unpack(card, whole[:1], out)]
+    raise release.not_the_release(card, root, {})
+
+
+def _unpack(card: DatasetCard, packed: list[Path], out: Paths) -> Path:
+    """The folder with the content of archives; unpacked once, and again only where a file of theirs changed."""
+    content = archives.fingerprint(packed)
+    target = Path(out.unpacked(hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):  # sets that share archives are acquired side by side
+        if target.is_dir():
+            return target
+        needed = sum(archives.unpacked_bytes(archive) for archive in packed)
+        space.require(target.parent, needed, f"unpacking {card.name}")
+        with atomic_folder(target) as temporary:
+            for archive in packed:
+                count = archives.unpack(archive, temporary)
+                _LOG.info("%s: %d files unpacked to %s", archive, count, target)
+    return target
+
+
+def _link(card: DatasetCard, places: list[Path], official: Path) -> str:
+    """Make `official` a link to the one top folder, or a folder of links where its entries lie apart."""
+    found = release.locate(card, places)
+    if release.missing(card, found):
+        raise release.not_the_release(card, places[-1], found)
+    top = release.top_folder(found)
+    source = str(top or "; ".join(f"{name}: {path}" for name, path in found.items()))
+    if official.exists() and not _only_links(official):
+        if official.resolve() == top:
+            return source
         raise AvsbenchError(
             f"{official}: a folder stands where the link to the released data belongs",
             found=official.resolve(),
-            expected=f"nothing, or a link to {folder}",
+            expected=f"nothing, or a link to {source}",
             hint=f"move it away, or name it in the configuration: roots.{card.name}",
         )
+    if top is None:
+        _LOG.info("%s: put together from several folders: %s", card.name, source)
+        with atomic_folder(official) as temporary:
+            for name, path in found.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).symlink_to(path, target_is_directory=path.is_dir())
+        return source
+    if official.is_dir() and not official.is_symlink():
+        with atomic_folder(official):  # the folder of links of an earlier call gives way
+            pass
+        official.rmdir()
+    official.parent.mkdir(parents=True, exist_ok=True)
     temporary = official.with_name(f".{official.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(folder, target_is_directory=True)
+    temporary.symlink_to(top, target_is_directory=True)
     os.replace(temporary, official)
-    return folder
+    return source
 
 
-def find_root(card: DatasetCard, root: Path) -> Path:
-    """The top folder of the data set at or just below `root`, absolute; errors name what is missing."""
-    where = f"{card.name}: {root} (roots.{card.name} in the configuration)"
-    name, entries = LAYOUT[card.name]
-    if not root.exists():
-        raise AvsbenchError(f"{where}: no such folder", expected=f"the unpacked folder {name}", hint=card.access)
-    if root.is_file():
-        kind = "an archive" if root.suffix.lower() in _ARCHIVES else "a file"
-        raise AvsbenchError(
-            f"{where}: {kind}, not a folder",
-            expected=f"the unpacked folder {name}",
-            hint="unpack it where there is room, and name the folder; nothing is copied, only linked",
-        )
-    for folder in (root, root / name, root.parent):  # the last where one of its folders was named, say VPO
-        if folder.is_dir() and not _missing(card, folder):
-            return folder.resolve()
-    raise AvsbenchError(
-        f"{where}: not the released data",
-        found=f"no {', '.join(_missing(card, root))}; there are {_listing(root)}",
-        expected=f"{', '.join(entries)} in this folder or in its folder {name}",
-        hint=card.access,
-    )
-
-
-def _missing(card: DatasetCard, folder: Path) -> list[str]:
-    return [entry for entry in LAYOUT[card.name][1] if not (folder / entry).exists()]
-
-
-def _listing(folder: Path, limit: int = 6) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    return ", ".join(names[:limit]) + (" …" if len(names) > limit else "") if names else "no files"
+def _only_links(folder: Path) -> bool:
+    """True for a link, and for a folder with nothing but links and folders of links in it."""
+    if folder.is_symlink():
+        return True
+    return folder.is_dir() and all(map(_only_links, folder.iterdir()))

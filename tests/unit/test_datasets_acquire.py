@@ -58,12 +58,16 @@ def test_other_counts_than_published_are_logged(out, rendered, caplog):
 
 
 @pytest.mark.parametrize("name", ["s4", "ms3", "avss"])
-def test_no_data_says_where_to_ask_and_where_to_put_them(name, out):
+def test_no_data_says_where_to_ask_how_they_are_called_and_where_to_put_them(name, out):
     with pytest.raises(AvsbenchError) as caught:
         acquire(small_card(name), scale="full", root=None, out=out)
     text = str(caught.value)
     assert f"roots.{name}" in text
     assert small_card(name).access in text
+    assert "lab.cn/download" in text
+    assert out.downloads(name) in text
+    release = small_card(name).release
+    assert all(word in text for word in [release["folder"], release["table"], release["archives"][0] + ".zip"])
     assert not Path(out.acquired(name)).exists()
 
 
@@ -71,8 +75,11 @@ def test_a_root_that_is_missing_an_archive_or_something_else(out, tmp_path):
     card = small_card("s4")
     with pytest.raises(AvsbenchError, match=r"nowhere.*no such folder(.|\n)*Put the unpacked folder"):
         acquire(card, scale="full", root=str(tmp_path / "nowhere"), out=out)
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(AvsbenchError, match=r"notes\.txt.*a file, not a folder"):
+        acquire(card, scale="full", root=str(tmp_path / "notes.txt"), out=out)
     (tmp_path / "Single-source.zip").write_bytes(b"PK")
-    with pytest.raises(AvsbenchError, match=r"Single-source\.zip.*an archive, not a folder(.|\n)*unpack it"):
+    with pytest.raises(AvsbenchError, match=r"Single-source\.zip: the archive cannot be read"):
         acquire(card, scale="full", root=str(tmp_path / "Single-source.zip"), out=out)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/holiday.jpg").write_text("x")

@@ -15,11 +15,12 @@ rule acquire:
         options=OPTIONS,
         code=digest.stage("acquire"),
         settings=lambda w: PLAN.acquire_settings(w.dataset),
-        root=lambda w: f"--root {PLAN.root(w.dataset)}" if PLAN.root(w.dataset) else "",
+        sources=lambda w: PLAN.acquire_options(w.dataset),
     message:
         "acquire {wildcards.dataset}"
     shell:
-        "avsbench acquire --dataset {wildcards.dataset} {params.root} {params.options} --threads {threads} --log {log}"
+        "avsbench acquire --dataset {wildcards.dataset} {params.sources:q} {params.options} "
+        "--threads {threads} --log {log}"
 
 
 for DATASET in cards.dataset_cards():

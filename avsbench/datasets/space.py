@@ -1,0 +1,81 @@
+"""Room on the disk, asked for before it is needed."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from avsbench.cards import DatasetCard
+from avsbench.errors import AvsbenchError
+
+TIGHT = 0.9
+"""Share of the free room that may be used without a word."""
+_SOUND_BYTES = 2 * 2 * 48_000
+"""A second of sound as it may lie in a shard: two channels, 16 bits, 48 kHz."""
+_LOG = logging.getLogger(__name__)
+
+
+def free_bytes(path: str | Path) -> int:
+    """Free bytes of the disk that `path` lies on, or will lie on."""
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def require(path: str | Path, needed: int, what: str) -> None:
+    """Log how much room `what` needs at `path`; it is an error if there is less, and a warning if it gets tight.
+
+    Args:
+        needed: bytes.
+        what: what takes the room, e.g. "unpacking s4".
+    """
+    free = free_bytes(path)
+    if needed > free:
+        raise AvsbenchError(
+            f"{path}: not enough room on the disk for {what}",
+            found=f"{readable(free)} free",
+            expected=f"about {readable(needed)}",
+            hint="free some (`avsbench clean` says what can go), or name another disk in the configuration: data_root",
+        )
+    if needed > TIGHT * free:
+        _LOG.warning("%s: %s needs about %s of %s free: tight", path, what, readable(needed), readable(free))
+
+
+def released_bytes(card: DatasetCard, scale: str) -> int:
+    """What the unpacked release takes, by the card's estimate."""
+    return sum(card.splits[scale].values()) * card.release["bytes_per_clip"]
+
+
+def shard_bytes(card: DatasetCard, scale: str, split: str, image_size: int) -> int:
+    """What one shard of clips takes: frames and masks as plain bytes, and the sound.
+
+    Where clips keep their own size (`image_size` 0), that of the pictures of COCO is assumed: 640 x 480.
+    """
+    pixels = image_size**2 if image_size else 640 * 480
+    seconds = max(card.clip_seconds, default=10)
+    clip = card.frames * pixels * 4 + int(seconds * _SOUND_BYTES)
+    return -(-card.splits[scale][split] // card.shards[scale][split]) * clip
+
+
+def array_bytes(card: DatasetCard, scale: str, split: str, shape: tuple[int, ...]) -> int:
+    """What one shard of a front end or feature takes: float32 [T, *shape] a clip."""
+    numbers = card.frames
+    for side in shape:
+        numbers *= side
+    return -(-card.splits[scale][split] // card.shards[scale][split]) * numbers * 4
+
+
+def require_for_rest(outs: list[str], each: int, what: str) -> None:
+    """`require` for those of `outs`, files of about `each` bytes, that do not exist yet."""
+    rest = [out for out in outs if not Path(out).exists()]
+    if rest:
+        require(Path(rest[0]).parent, each * len(rest), f"{len(rest)} files of {what}")
+
+
+def readable(size: float) -> str:
+    """Bytes as a person reads them, in powers of 1000: "3.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
