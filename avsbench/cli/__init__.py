@@ -9,12 +9,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from avsbench.cli import data, people, runs, verify, vpo
+from avsbench.cli import data, people, runs, verify, video, vpo
 from avsbench.cli.common import Verbs
 from avsbench.errors import AvsbenchError
 
 log = logging.getLogger("avsbench")
-TOPICS = (data, vpo, verify, runs, people)
+TOPICS = (data, vpo, verify, runs, video, people)
 """In the order in which `avsbench --help` lists their verbs."""
 
 

@@ -250,3 +250,17 @@ def labels_of_colours(image: np.ndarray, classes: int, where: object = "colour m
 def read_colour_mask(path: str | Path, classes: int) -> np.ndarray:
     """A colour mask file as class ids, uint8 [H,W]."""
     return labels_of_colours(read_image(path), classes, path)
+
+
+def write_labels(path: str | Path, mask: np.ndarray, classes: int) -> None:
+    """A mask uint8 [H,W] as a PNG: class ids with the first K colours of the VOC map, or 0 and 255 where K is 0."""
+    image = Image.fromarray(mask if classes else (mask > 0).astype(np.uint8) * 255)
+    if classes:
+        image.putpalette(voc_palette(classes).tobytes())
+    image.save(path, "PNG")
+
+
+def read_labels(path: str | Path) -> np.ndarray:
+    """What `write_labels` wrote: uint8 [H,W] of class ids, or of 0 and 1."""
+    image = _open(path)
+    return np.asarray(image) if image.mode == "P" else (np.asarray(image) > 0).astype(np.uint8)

@@ -66,7 +66,7 @@ def read_video_frames(path: str | Path, seconds: int) -> np.ndarray:
 
     A position past the end takes the last frame, as published. A video that lacks a whole second or more is an error.
     """
-    with _Video(path) as container:
+    with OpenVideo(path) as container:
         if not container.streams.video:
             raise AvsbenchError(f"{path}: the video file has no pictures", expected="a video stream")
         stream = container.streams.video[0]
@@ -98,7 +98,7 @@ def read_video_sound(path: str | Path) -> Sound:
     """The whole sound track at 16 kHz, 16 bits, two channels: what the released wav files hold."""
     import av
 
-    with _Video(path) as container:
+    with OpenVideo(path) as container:
         if not container.streams.audio:
             raise AvsbenchError(
                 f"{path}: the video has no sound track", expected="a sound track, or a wav file beside it"
@@ -116,12 +116,12 @@ def read_video_sound(path: str | Path) -> Sound:
 
 def check_video(path: str | Path) -> None:
     """Raise AvsbenchError unless the file opens as a video with pictures; nothing is decoded."""
-    with _Video(path) as container:
+    with OpenVideo(path) as container:
         if not container.streams.video:
             raise AvsbenchError(f"{path}: the video file has no pictures", expected="a video stream")
 
 
-class _Video:
+class OpenVideo:
     """An open container; whatever the decoder objects to becomes one AvsbenchError that names the file."""
 
     def __init__(self, path: str | Path):
