@@ -45,11 +45,6 @@ class Kind(enum.Enum):
         return f"{self.folder}/{self.value}_data_stereo.csv"
 
     @property
-    def needs(self) -> list[str]:
-        """What must lie under the top folder beside the sounds, the csv first."""
-        return [self.csv, *([Kind.MS.folder] if self is Kind.MSMI else [])]
-
-    @property
     def columns(self) -> list[str]:
         return [*COLUMNS, "multi_instance"] if self is Kind.MSMI else COLUMNS
 
