@@ -196,28 +196,6 @@ class VideoPaths:
         return f"{self.masks}/{second:06d}.png"
 
 
-@dataclass(frozen=True)
-class VideoPaths:
-    """What `predict-video` writes into a folder."""
-
-    folder: str
-
-    @property
-    def overlay(self) -> str:
-        return f"{self.folder}/overlay.mp4"
-
-    @property
-    def masks(self) -> str:
-        return f"{self.folder}/masks"
-
-    @property
-    def table(self) -> str:
-        return f"{self.folder}/masks.csv"
-
-    def mask(self, second: int) -> str:
-        return f"{self.masks}/{second:06d}.png"
-
-
 def atomic(path: str | os.PathLike) -> "_Atomic":
     """Context manager: yields a temporary path beside `path`, renamed to it on success and removed on failure."""
     return _Atomic(Path(path))
