@@ -34,9 +34,14 @@ def _root(args, plan, card: cards.DatasetCard) -> Path:
     from avsbench.datasets.acquire import find_root
 
     named = args.root or (plan.root(card.name) if plan.scale != "mini" else None)
-    if named:
-        return find_root(card, Path(named).expanduser())
     official = Path(plan.paths.official(card.name))
+    if named:
+        try:
+            return find_root(card, Path(named).expanduser())
+        except AvsbenchError:
+            # An archive, or several folders: what `acquire` made of them.
+            if args.root or not official.is_dir():
+                raise
     if not official.is_dir():
         raise AvsbenchError(
             f"{card.name}: no data to check",

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from avsbench import cards
-from avsbench.datasets.acquire import LAYOUT
 from avsbench.datasets.mini import render
 from avsbench.datasets.verify_kinds import KINDS
 from tests.workflow.conftest import copy_project
@@ -50,11 +49,11 @@ def test_a_row_says_what_the_card_says(name):
 
 def test_the_layouts_name_what_acquire_looks_for():
     shapes = section("How to get each")
-    for name in ("s4", "ms3", "avss"):
-        folder, entries = LAYOUT[name]
-        assert f"{folder}/" in shapes
-        assert f"roots.{name}" in shapes
-        assert all(entry in shapes for entry in entries)
+    for card in cards.dataset_cards().values():
+        if not card.construction:
+            assert f"roots.{card.name}" in shapes
+            for place in [card.release["table"], *card.release["entries"]]:
+                assert all(part in shapes for part in place.split("/")), place
 
 
 def test_every_kind_of_fault_is_explained():
