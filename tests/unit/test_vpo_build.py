@@ -257,6 +257,13 @@ def test_a_covered_object_leaves_its_picture_out(built, tmp_path):
     assert not (tmp_path / f"set/VPO/VPO-MS/data/{image:012d}.jpg").exists()
 
 
+def test_a_full_disk_is_known_before_anything_is_written(built, tmp_path, monkeypatch):
+    monkeypatch.setattr("avsbench.datasets.space.free_bytes", lambda path: 10**6)
+    with pytest.raises(AvsbenchError, match=r"not enough room on the disk for building vpo_ss_rebuilt"):
+        built.build(Kind.SS, tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_to_build_and_no_ms_to_extend_are_errors(built, tmp_path):
     with pytest.raises(AvsbenchError, match="nothing could be built"):
         built.build(Kind.SS, tmp_path / "none", pool=built.pool[:0])

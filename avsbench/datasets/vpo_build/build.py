@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from avsbench.datasets.space import require
 from avsbench.datasets.vpo_build.audio_pool import read_sound
 from avsbench.datasets.vpo_build.candidates import image_folder
 from avsbench.datasets.vpo_build.check import check_set
@@ -28,6 +29,8 @@ from avsbench.paths import atomic_folder
 RATE = 16000
 """Of the stored clips: what every published loader resamples to."""
 NOTE = "Built by rules from COCO and VGGSound. Not the released VPO: never compare its numbers with published ones."
+PICTURE_BYTES, SOUND_BYTES = 200_000, 10 * 2 * RATE
+"""Estimates for the disk: a picture that must be copied and its mask; a clip of 10 s."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -66,6 +69,8 @@ def build(
     with atomic_folder(out) as folder:
         kept = _adopt(ms_root, folder) if kind is Kind.MSMI else None
         rows = _choose(chooser, kind, sources, kept)
+        room = len(rows) * PICTURE_BYTES + rows["vgg_file"].nunique() * SOUND_BYTES
+        require(out, room, f"building {dataset}")
         rows, hidden = _write_pictures(rows, kind, folder, sources, workers)
         if rows.empty:
             raise AvsbenchError(
