@@ -9,12 +9,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from avsbench.cli import data, people, runs, verify, video, vpo
+from avsbench.cli import data, doctor, fetch, people, runs, verify, video, vpo
 from avsbench.cli.common import Verbs
 from avsbench.errors import AvsbenchError
 
 log = logging.getLogger("avsbench")
-TOPICS = (data, vpo, verify, runs, video, people)
+TOPICS = (doctor, data, vpo, verify, runs, video, people, fetch)
 """In the order in which `avsbench --help` lists their verbs."""
 
 
