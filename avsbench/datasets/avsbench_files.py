@@ -23,7 +23,7 @@ def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise AvsbenchError(f"{path}: no such table", hint="is this the top folder of the released data?")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise AvsbenchError(
             f"{path}: the table cannot be read", found=error, expected="comma separated text with a header"
@@ -123,6 +123,7 @@ def clip_sound(clip_id: str, wav: Path, video: Path | None, seconds: int, catego
     elif video is not None and video.is_file():
         file, sound = video, read_video_sound(video)
         sound.category = category
+        sound.samples = sound.samples[: seconds * sound.rate]  # a raw video may be longer than its clip
     else:
         beside = "" if video is None else f", and no video {video}"
         raise ClipFault(clip_id, f"{wav}: no such sound file{beside}", hint="unpack the release again")

@@ -271,9 +271,14 @@ def score_run(paths: Paths, dataset: str, variant: str, seed: object, *, conditi
         padded_to=card.frames if card.task == "semantic" else 0,
     )
     for row in scores:
-        headline = {name: round(row["values"][name], 4) for name in HEADLINE[card.task]}
+        headline = {name: round(row["values"][name], 4) for name in HEADLINE.get(card.family, HEADLINE[card.task])}
         log.info("%s on %s, seed %s, grid %s: %s", variant, dataset, seed, row["grid"], headline)
     return scores
 
 
-HEADLINE = {"binary": ("miou", "f_at_0.5"), "semantic": ("miou_avss", "miou_avss_present", "dataset_miou")}
+HEADLINE = {
+    "binary": ("miou", "f_at_0.5"),
+    "semantic": ("miou_avss", "miou_avss_present", "dataset_miou"),
+    "vpo": ("dataset_miou", "dataset_miou_present"),
+}
+"""Task, or family of data sets where it has its own protocol -> what the log shows of the scores."""
