@@ -49,8 +49,11 @@ def pretrain_mini(args) -> None:
 
 def train(args) -> None:
     from avsbench.engine.train import train_run
+    from avsbench.store.complete import require_complete
 
-    train_run(run_spec(args))
+    spec = run_spec(args)
+    require_complete(spec.paths, args.dataset, ("val", "test"))
+    train_run(spec)
 
 
 def official(args) -> None:
@@ -69,8 +72,11 @@ def describe(args) -> None:
 
 def predict(args) -> None:
     from avsbench.engine.predict import predict_run
+    from avsbench.store.complete import require_complete
 
-    predict_run(run_spec(args), condition=args.condition)
+    spec = run_spec(args)
+    require_complete(spec.paths, args.dataset, ("test",))
+    predict_run(spec, condition=args.condition)
 
 
 def score(args) -> None:

@@ -83,6 +83,18 @@ def read_complete(paths: Paths, dataset: str, split: str = "test") -> dict[str, 
         raise AvsbenchError(f"{file}: not written by this version", found=repr(error), hint="remove it") from None
 
 
+def require_complete(paths: Paths, dataset: str, splits: tuple[str, ...]) -> None:
+    """Raise AvsbenchError unless `check_split` let each of `splits` pass; for verbs called without a workflow."""
+    for split in splits:
+        if read_complete(paths, dataset, split) is None:
+            raise AvsbenchError(
+                f"{dataset} {split}: not known to be complete",
+                found=f"no {paths.complete(dataset, split)}",
+                hint=f"run `avsbench check-split --dataset {dataset} --split {split}`, which says what is missing; "
+                "--allow-incomplete lets an incomplete split pass",
+            )
+
+
 def _faulty(card: DatasetCard, split: str, faults: list[tuple[str, str, str]], listed: int) -> AvsbenchError:
     lists = ", ".join(sorted({file for _, _, file in faults}))
     lines = [f"{clip_id}: {text}" for clip_id, text, _ in faults[:10]]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from avsbench import cli
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths
 from avsbench.store.build import build_index, check_split
@@ -31,6 +32,18 @@ def test_a_whole_split_passes(tmp_path):
     of = card()
     paths = prepare(tmp_path, of, "test")
     assert check(paths, of, "test") == {"usable": 4, "expected": 4} == read_complete(paths, of.name)
+
+
+@pytest.mark.parametrize("verb", ["train", "predict"])
+def test_verbs_without_a_workflow_refuse_a_split_that_was_not_checked(tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("{scale: mini, runs: {ms3: [tpavi-r50]}, seeds: [0]}")
+    paths = Paths("mini")
+    mark = Path(paths.complete("ms3", "val"))
+    mark.parent.mkdir(parents=True)
+    mark.write_text('{"usable": 1, "expected": 1}')
+    assert cli.main([verb, "--dataset", "ms3", "--variant", "tpavi-r50", "--config", "config.yaml"]) == 2
+    assert "ms3 test: not known to be complete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
