@@ -4,6 +4,7 @@ Nothing here imports torch or librosa; a plan over 12,000 clips and 20 variants 
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,10 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         # `--config seeds=[1]` hands the numbers over as text.
         seeds = [int(seed) if isinstance(seed, str) and seed.isdigit() else seed for seed in config["seeds"]]
         config = {**config, "seeds": seeds}
+    if isinstance(config.get("vpo_sources"), dict):  # numbers within a mapping come as text as well
+        texts = ("coco", "vggsound", "masks")
+        sources = {key: v if key in texts else _number(v) for key, v in config["vpo_sources"].items()}
+        config = {**config, "vpo_sources": sources}
     if config.get("allow_incomplete") in ("true", "false"):  # Snakemake reads True and False alone as truth values
         config = {**config, "allow_incomplete": config["allow_incomplete"] == "true"}
     cards.validate(config, "config", where)
@@ -375,6 +380,11 @@ def _why_not(variant: cards.Variant, dataset: str, seed: str) -> str | None:
     if seed == "official" and variant.method.official is None:
         return f"the card of {variant.method.name} names no official checkpoint"
     return None
+
+
+def _number(value: object) -> object:
+    """A number that is spelled as text; anything else as it is."""
+    return yaml.safe_load(value) if isinstance(value, str) and re.fullmatch(r"[\d.]+", value) else value
 
 
 def _compact(value: object) -> str:

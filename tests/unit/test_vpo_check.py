@@ -143,13 +143,16 @@ def test_a_table_of_another_kind_names_what_is_missing(own):
 
 
 def test_the_folders_must_be_configured(tmp_path):
-    with pytest.raises(AvsbenchError, match=r"coco and vggsound lie(.|\n)*vpo_sources"):
+    with pytest.raises(AvsbenchError, match=r"coco and vggsound is to be found(.|\n)*vpo_sources"):
         Sources.of({})
     assert Sources.of({"coco": "/c"}, ("coco",)).coco == Path("/c")
     sources = Sources.of({"coco": "~/c", "vggsound": "/v", "seed": 3, "min_area": 0.1, "cap_factor": 0.001})
     assert sources.coco == Path.home() / "c"
     assert (sources.seed, sources.area.smallest, sources.area.largest) == (3, 0.1, 0.9)
     assert set(sources.caps("single")["val"].values()) == {1}
+    text = {"seed": "3", "min_area": "0.1", "coco": "7"}  # as `snakemake --config` hands it over
+    config = load_config("config/config.yaml", {"vpo_sources": text})
+    assert config["vpo_sources"] == {**text, "seed": 3, "min_area": 0.1}
     with pytest.raises(AvsbenchError, match=r"unknown key 'cocoa'.*vpo_sources"):
         load_config("config/config.yaml", {"vpo_sources": {"cocoa": "/c"}})
 

@@ -36,7 +36,7 @@ class Sources:
         missing = [key for key in needed if not settings.get(key)]
         if missing:
             raise AvsbenchError(
-                f"the configuration does not say where {' and '.join(missing)} lie",
+                f"the configuration does not say where {' and '.join(missing)} is to be found",
                 found=f"vpo_sources: {settings or 'nothing'}",
                 expected="vpo_sources: {coco: FOLDER, vggsound: FOLDER}",
                 hint="see vpo_sources in docs/configuration.md",
