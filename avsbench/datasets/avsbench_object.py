@@ -95,7 +95,11 @@ def _pattern(stem: str) -> str:
 
 
 class SingleSourceReader(_ObjectReader):
-    """S4. A training clip has one mask, that of its first frame."""
+    """S4. A training clip has one mask, that of its first frame.
+
+    The published script takes only 10 - start frames of a clip that starts after second 5, because it was cut from 10 s
+    of VGGSound; no loader could read the result. Raw videos are trimmed clips, so all five frames are made here.
+    """
 
     def _load_table(self) -> pd.DataFrame:
         path = self.root / "s4_meta_data.csv"

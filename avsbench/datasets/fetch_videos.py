@@ -25,7 +25,7 @@ Downloader = Callable[[str, Path], Path]
 SECONDS = {"s4": 5, "vggsound": 10}
 """Table that clips are named by -> length of a clip."""
 COLUMNS = ["clip", "video", "status", "reason"]
-VANISHED = re.compile(r"unavailable|private|removed|terminated|not available|no longer|does not exist|copyright", re.I)
+VANISHED = re.compile(r"unavailable|private|removed|terminated|(?<!format is )not available|no longer|does not exist|copyright", re.I)
 """What the platform says of a video that will not come back, as far as anyone can tell."""
 _ID = r"[\w-]{11}"
 _LOG = logging.getLogger(__name__)

@@ -1,11 +1,13 @@
 """Room on the disk, asked for before it is needed."""
 
 import logging
+import math
 import shutil
 from pathlib import Path
 
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
+from avsbench.plan import SPLITS, Plan
 
 TIGHT = 0.9
 """Share of the free room that may be used without a word."""
@@ -59,17 +61,31 @@ def shard_bytes(card: DatasetCard, scale: str, split: str, image_size: int) -> i
 
 def array_bytes(card: DatasetCard, scale: str, split: str, shape: tuple[int, ...]) -> int:
     """What one shard of a front end or feature takes: float32 [T, *shape] a clip."""
-    numbers = card.frames
-    for side in shape:
-        numbers *= side
-    return -(-card.splits[scale][split] // card.shards[scale][split]) * numbers * 4
+    return -(-card.splits[scale][split] // card.shards[scale][split]) * card.frames * math.prod(shape) * 4
 
 
-def require_for_rest(outs: list[str], each: int, what: str) -> None:
-    """`require` for those of `outs`, files of about `each` bytes, that do not exist yet."""
-    rest = [out for out in outs if not Path(out).exists()]
+def before_extract(card: DatasetCard, plan: Plan) -> None:
+    """`require` room for all shards of a data set that do not exist yet."""
+    size = card.stored_size(plan.image_size)
+    rest = {f: shard_bytes(card, plan.scale, s, size) for s in SPLITS for f in plan.shards(card.name, s)}
+    _require_rest(rest, f"the shards of {card.name}")
+
+
+def before_audio(card: DatasetCard, plan: Plan, front_end: str, shape: tuple[int, ...]) -> None:
+    """`require` room for all files of a front end, [T, *shape] a clip, that do not exist yet."""
+    rest = {}
+    for split in SPLITS:
+        count = plan.shard_count(card.name, split)
+        for shard in range(count):
+            file = plan.paths.audio(card.name, front_end, split, shard, count)
+            rest[file] = array_bytes(card, plan.scale, split, shape)
+    _require_rest(rest, f"{front_end} of {card.name}")
+
+
+def _require_rest(sizes: dict[str, int], what: str) -> None:
+    rest = {file: size for file, size in sizes.items() if not Path(file).exists()}
     if rest:
-        require(Path(rest[0]).parent, each * len(rest), f"{len(rest)} files of {what}")
+        require(Path(next(iter(rest))).parent, sum(rest.values()), f"{what}, {len(rest)} files to go")
 
 
 def readable(size: float) -> str:

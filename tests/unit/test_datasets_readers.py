@@ -344,6 +344,18 @@ def test_without_a_wav_the_sound_of_the_video_is_taken(own):
     assert (a @ b) / np.sqrt((a @ a) * (b @ b)) > 0.8
 
 
+def test_the_sound_of_a_longer_video_is_trimmed_to_the_clip(own):
+    from avsbench.media.video import write_video
+
+    root = own("ms3")
+    read, row, _ = clip_of(root, "ms3", "train")
+    _, _, wav, video = paths(root, row)
+    wav.unlink()
+    tone = (np.sin(np.arange(9 * 16000) / 9) * 9000).astype(np.int16)
+    write_video(video, np.zeros((9 * 8, 16, 16, 3), np.uint8), 8, tone, 16000)
+    assert len(read.read(row, 32).sounds[0].samples) == 5 * 16000
+
+
 def test_a_silent_video_without_a_wav(own):
     from avsbench.media.video import write_video
 

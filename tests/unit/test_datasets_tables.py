@@ -1,0 +1,75 @@
+"""Tables of the release with anything at all in them: a clear error or a table, never a crash."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avsbench import cards
+from avsbench.datasets import reader
+from avsbench.datasets.clip import COLUMNS, SPLITS
+from avsbench.errors import AvsbenchError
+
+HEADS = {
+    "s4": ["name", "start", "category", "split"],
+    "ms3": ["video_id", "split"],
+    "avss": ["vid", "uid", "s_min", "s_sec", "a_obj", "split", "label"],
+    "vpo_ss": ["img_Id", "ann_Ids", "cateName", "cateId", "vgg_file", "split", "audio_pos"],
+    "vpo_msmi": ["img_Id", "ann_Ids", "cateName", "cateId", "vgg_file", "split", "audio_pos", "multi_instance"],
+}
+CELL = st.sampled_from(
+    ["train", "val", "test", "v1s", "v2", "dog", "1", "-1", "0.5", "1e400", "nan", "", "..", "a/b", "\0", '"', "9" * 30]
+) | st.text(max_size=6)
+
+
+@pytest.fixture(scope="session")
+def tops(tmp_path_factory):
+    """Function: data set, bytes of its csv -> what the reader's table is, or what the reader says is wrong."""
+    top = tmp_path_factory.mktemp("tables")
+    classes = cards.dataset("avss").classes
+    (top / "label2idx.json").write_text(str({name: i for i, name in enumerate(classes, 1)}).replace("'", '"'))
+
+    def table(name, content):
+        card = cards.dataset(name)
+        file = top / card.release["table"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        try:
+            return reader(card, top).table()
+        except AvsbenchError as error:
+            return str(error)
+
+    return table
+
+
+def check(result, name):
+    if isinstance(result, str):
+        assert cards.dataset(name).release["table"].rsplit("/")[-1] in result
+    else:
+        assert list(result.columns) == COLUMNS
+        assert set(result["split"]) <= set(SPLITS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=st.sampled_from(sorted(HEADS)), content=st.binary(max_size=300))
+def test_any_bytes(name, content, tops):
+    check(tops(name, content), name)
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=st.sampled_from(sorted(HEADS)), content=st.binary(max_size=300))
+def test_a_good_head_and_any_bytes(name, content, tops):
+    check(tops(name, ",".join(HEADS[name]).encode() + b"\n" + content), name)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_cells(data, tops):
+    name = data.draw(st.sampled_from(sorted(HEADS)))
+    width = len(HEADS[name])
+    rows = data.draw(st.lists(st.lists(CELL, min_size=width - 1, max_size=width + 1), max_size=6))
+    text = io.StringIO()
+    csv.writer(text).writerows([HEADS[name], *rows])
+    check(tops(name, text.getvalue().encode("utf-8", "surrogatepass")), name)
