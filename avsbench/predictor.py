@@ -141,7 +141,8 @@ class Predictor:
 
         Args:
             frames: uint8 [T,H,W,3], T at most the frames of the data set's clips.
-            sound: of the seconds that `hears` names, from the start of the video on; empty means silence.
+            sound: of the seconds that `hears` names, from the start of the video on. Less than a second is followed by
+                silence: no front end hears anything in a fraction of one.
             size: (h, w) of the logits.
 
         Returns:
@@ -153,9 +154,9 @@ class Predictor:
         if not own_size:
             frames = np.stack([resize_image(f, self.image_size, self.dataset.resize["test"]) for f in frames])
         frames = np.concatenate([frames, np.repeat(frames[-1:], length - real, axis=0)])
-        if not len(sound.samples):
-            silence = np.zeros((length * sound.rate, sound.samples.shape[1]), sound.samples.dtype)
-            sound = replace(sound, samples=silence)
+        lacking = max(0, sound.rate - len(sound.samples))
+        if lacking:
+            sound = replace(sound, samples=np.pad(sound.samples, ((0, lacking), (0, 0))))
         heard = ClipSound.of(self.dataset, [sound], length)
         audio = {
             name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in self.variant.method.front_ends
