@@ -30,7 +30,7 @@ class Painter:
     def __init__(self, mask: np.ndarray, classes: list[str], alpha: float):
         palette = voc_palette(len(classes)) if classes else np.array([(0, 0, 0), BINARY_COLOUR], np.uint8)
         short = min(mask.shape)
-        edge = _edge(mask, max(1, round(short / 240)))
+        edge = _edge(mask, max(1, round(short / 160)))
         share = np.where(edge, 1.0, alpha) * (mask > 0)
         colours = palette[mask].astype(np.float32)
         if classes:
