@@ -197,7 +197,7 @@ def _root(root: str) -> Iterator[Finding]:
                 yield Finding("disk", root, WARNING, f"{text}; no file locks: {error}", "one workflow at a time here")
                 return
     except OSError as error:
-        hint = f"change its permissions, or name another folder: {root}_root in the configuration"
+        hint = "change its permissions, or name another folder: data_root, results_root, weights_root"
         yield Finding("disk", root, MISSING, f"cannot be written: {error}", hint)
         return
     yield Finding("disk", root, OK, text)
@@ -284,7 +284,11 @@ def _source(plan: Plan, card: DatasetCard) -> Finding:
     if card.release.get("mirrors"):
         return Finding("data", card.name, TO_DO, "the workflow downloads it")
     return Finding(
-        "data", card.name, MISSING, f"no roots.{card.name} in the configuration", " ".join(card.access.split())
+        "data",
+        card.name,
+        MISSING,
+        f"not here, and no roots.{card.name} in the configuration",
+        " ".join(card.access.split()),
     )
 
 
