@@ -25,6 +25,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
 
 import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -248,6 +249,12 @@ class _Atomic:
         else:
             self.temporary.unlink(missing_ok=True)
         return False
+
+
+def is_leftover(path: Path) -> bool:
+    """True for a temporary file or folder of `atomic` or `atomic_folder` whose process is gone."""
+    match = re.fullmatch(r"\..+\.(\d+)(\.old)?\.tmp", path.name)
+    return match is not None and not _alive(int(match[1]))
 
 
 def _alive(process: int) -> bool:

@@ -21,7 +21,7 @@ from avsbench.datasets.release import find_root
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths, atomic, atomic_folder
 
-__all__ = ["acquire", "find_root"]
+__all__ = ["acquire", "find_root", "only_links"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def _link(card: DatasetCard, places: list[Path], official: Path) -> str:
         raise release.not_the_release(card, places[-1], found)
     top = release.top_folder(found)
     source = str(top or "; ".join(f"{name}: {path}" for name, path in found.items()))
-    if official.exists() and not _only_links(official):
+    if official.exists() and not only_links(official):
         if official.resolve() == top:
             return source
         raise AvsbenchError(
@@ -166,8 +166,8 @@ def _link(card: DatasetCard, places: list[Path], official: Path) -> str:
     return source
 
 
-def _only_links(folder: Path) -> bool:
+def only_links(folder: Path) -> bool:
     """True for a link, and for a folder with nothing but links and folders of links in it."""
     if folder.is_symlink():
         return True
-    return folder.is_dir() and all(map(_only_links, folder.iterdir()))
+    return folder.is_dir() and all(map(only_links, folder.iterdir()))

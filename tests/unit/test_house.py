@@ -19,7 +19,7 @@ FLOORS = [
     {"evaluation"},
     {"engine"},
     {"report"},
-    {"contract_checks", "scaffold", "workflow", "doctor"},
+    {"contract_checks", "clean", "scaffold", "workflow", "doctor"},
     {"cli"},
 ]
 ROOM_FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

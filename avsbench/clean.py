@@ -1,0 +1,142 @@
+"""What can be removed to make room, and removing it: only what the suite itself made, and can make again."""
+
+import glob
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from avsbench import cards
+from avsbench.datasets.acquire import only_links
+from avsbench.paths import Paths, is_leftover
+from avsbench.plan import Plan
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can go: what it is, where, and the bytes that it takes (a link takes none)."""
+
+    what: str
+    path: Path
+    size: int
+
+
+def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str | None = None) -> list[Item]:
+    """What can go, largest first; nothing is removed.
+
+    Always: what killed jobs left half-written, resume states of finished runs, and unpacked archives that no data set
+    of scale smoke or full leads to. Never: what the configuration names (roots, vpo_sources), what a user may have put
+    into the folder for downloads or in place of the link to a release, published weights, and what lies behind a link.
+
+    Args:
+        data: also all data of the plan's scale: shards, front ends, the rendered or linked layout.
+        results: also all results of the plan's scale.
+        dataset: of data and results, only those of this data set.
+    """
+    paths, names = plan.paths, [dataset] if dataset else list(cards.dataset_cards())
+    items = [_item("half-written", path) for path in _leftovers(paths)]
+    items += [_item("state of a finished run", path) for path in _finished_states(paths)]
+    gone = {paths.official(name) for name in names} if data else set()
+    items += [_item("unpacked, not linked to", path) for path in _unused(paths, gone)]
+    if data:
+        items += [_item(f"data of scale {plan.scale}", path) for path in _data(paths, names, built=not dataset)]
+    if results:
+        top = Path(paths.run(dataset or "", "", ""))
+        folders = sorted(top.iterdir()) if top.is_dir() else []
+        items += [_item(f"results of scale {plan.scale}", path) for path in folders]
+    return sorted(_apart(_spared(plan, items)), key=lambda item: (-item.size, str(item.path)))
+
+
+def remove(items: list[Item]) -> int:
+    """Remove what `find` found; a link is removed, never what it leads to. Returns the bytes that were freed."""
+    for item in items:
+        if item.path.is_symlink() or item.path.is_file():
+            item.path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(item.path)
+    return sum(item.size for item in items)
+
+
+def _leftovers(paths: Paths) -> Iterator[Path]:
+    roots = [paths.data_root, paths.results_root, paths.weights_root]
+    layouts = {os.path.basename(paths.official("x")), os.path.basename(paths.downloads("x"))}
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            found = [name for name in [*folders, *files] if is_leftover(Path(folder) / name)]
+            yield from (Path(folder) / name for name in found)
+            unpacked = os.path.basename(folder) == os.path.basename(paths.unpacked())
+            # Layouts and unpacked archives hold hundreds of thousands of files, none of them temporary.
+            folders[:] = [] if unpacked else [name for name in folders if name not in layouts and name not in found]
+
+
+def _finished_states(paths: Paths) -> Iterator[Path]:
+    for state in map(Path, sorted(glob.glob(paths.state("*", "*", "*")))):
+        run = state.parent.relative_to(Path(paths.results_root) / paths.scale).parts
+        if Path(paths.run_weights(*run)).is_file() and Path(paths.run_json(*run)).is_file():
+            yield state
+
+
+def _data(paths: Paths, names: list[str], built: bool) -> Iterator[Path]:
+    """What lies in the folders of data sets, and what VPO-style sets are built in; smoke takes that of full."""
+    folders = [Path(paths.dataset(name)) for name in names]
+    folders += [Path(paths.vpo_build())] if built and paths.scale != "smoke" else []
+    for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())):
+        # A layout with files of its own is rendered at mini, and elsewhere put there by the user.
+        brought = path.name == os.path.basename(paths.official("x")) and paths.scale != "mini" and not only_links(path)
+        if not brought and path.name != os.path.basename(paths.downloads("x")):
+            yield path
+
+
+def _unused(paths: Paths, gone: set[str]) -> Iterator[Path]:
+    """Unpacked archives that no layout of scale smoke or full leads to, those in `gone` not counted."""
+    layouts = [
+        replace(paths, scale=scale).official(name) for scale in ("smoke", "full") for name in cards.dataset_cards()
+    ]
+    targets = [target for layout in layouts if layout not in gone for target in _targets(Path(layout))]
+    top = Path(paths.unpacked())
+    for folder in sorted(top.iterdir()) if top.is_dir() else []:
+        whole = folder.is_dir() and not folder.name.startswith(".")
+        if whole and not any(target.is_relative_to(folder.resolve()) for target in targets):
+            yield folder
+
+
+def _targets(layout: Path) -> Iterator[Path]:
+    """Where the link, or the links in a folder of links, lead."""
+    if layout.is_symlink():
+        yield layout.resolve()
+    elif layout.is_dir():
+        for depth in ("*", "*/*", "*/*/*"):
+            yield from (path.resolve() for path in layout.glob(depth) if path.is_symlink())
+
+
+def _spared(plan: Plan, items: list[Item]) -> Iterator[Item]:
+    """Without what holds a file or folder that the configuration names."""
+    named = [*plan.config.get("roots", {}).values(), *map(str, plan.config.get("vpo_sources", {}).values())]
+    roots = [path.resolve() for path in (Path(name).expanduser() for name in named) if path.exists()]
+    for item in items:
+        inside = [root for root in roots if not item.path.is_symlink() and root.is_relative_to(item.path.resolve())]
+        if inside:
+            _LOG.warning("%s: kept, for the configuration names %s", item.path, inside[0])
+        else:
+            yield item
+
+
+def _apart(items: Iterator[Item]) -> list[Item]:
+    """Without what lies in another item."""
+    found = {item.path: item for item in items}
+    return [item for path, item in found.items() if not any(parent in found for parent in path.parents)]
+
+
+def _item(what: str, path: Path) -> Item:
+    return Item(what, path, _size(path))
+
+
+def _size(path: Path) -> int:
+    if path.is_symlink() or not path.is_dir():
+        return 0 if path.is_symlink() else path.stat().st_size
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sum(os.lstat(file).st_size for file in files)

@@ -1,0 +1,155 @@
+"""Cleaning: what is listed, that nothing goes without --yes, and what never goes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from avsbench.clean import find, remove
+from avsbench.cli import main
+from avsbench.paths import Paths, atomic_folder, is_leftover
+from avsbench.plan import Plan
+
+RELEASE = {"s4_meta_data.csv": 10, "s4_data/a.png": 100}
+
+
+def write(path, size=50):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    return path
+
+
+@pytest.fixture
+def dead():
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    return child.pid
+
+
+@pytest.fixture
+def house(tmp_path, dead):
+    """A plan at scale full with some of everything."""
+    roots = {f"{name}_root": str(tmp_path / name) for name in ("data", "results", "weights")}
+    config = {
+        "scale": "full",
+        "runs": {"s4": ["saliency"]},
+        "seeds": [0],
+        "roots": {"s4": str(tmp_path / "mine")},
+        **roots,
+    }
+    plan = Plan(config)
+    paths = plan.paths
+    for name, size in RELEASE.items():
+        write(tmp_path / "mine" / name, size)
+        write(f"{paths.unpacked('used')}/Single-source/{name}", size)
+        write(f"{paths.unpacked('unused')}/Single-source/{name}", size)
+    Path(paths.dataset("s4")).mkdir(parents=True)
+    Path(paths.official("s4")).symlink_to(tmp_path / "mine", target_is_directory=True)
+    smoke = Path(Paths("smoke", data_root=paths.data_root).official("ms3"))
+    (smoke / "deep").mkdir(parents=True)
+    (smoke / "deep/ms3_data").symlink_to(Path(paths.unpacked("used")).resolve(), target_is_directory=True)
+    write(paths.shard("s4", "train", 0, 16), 5000)
+    shard = Path(paths.shard("s4", "train", 1, 16))
+    write(shard.with_name(f".{shard.name}.{dead}.tmp"), 300)
+    write(shard.with_name(f".{shard.name}.{os.getpid()}.tmp"), 300)
+    write(Path(paths.unpacked(f".x.{dead}.tmp")) / "half.png", 400)
+    write(f"{paths.downloads('s4')}/Single-source.zip", 700)
+    for seed, done in (("0", True), ("1", False)):
+        write(f"{paths.state('s4', 'saliency', seed)}/x.00001.pt", 200)
+        write(paths.run_json("s4", "saliency", seed))
+        if done:
+            write(paths.run_weights("s4", "saliency", seed))
+    write(paths.weights("resnet.pth"))
+    return plan
+
+
+def listed(items, top):
+    return {str(item.path.relative_to(top)): (item.what, item.size) for item in items}
+
+
+def everything(top):
+    return sorted(str(path.relative_to(top)) for path in top.rglob("*"))
+
+
+def test_what_can_always_go(house, tmp_path, dead):
+    assert listed(find(house), tmp_path) == {
+        f"data/full/s4/shards/.train.1of16.h5.{dead}.tmp": ("half-written", 300),
+        f"data/full/unpacked/.x.{dead}.tmp": ("half-written", 400),
+        "data/full/unpacked/unused": ("unpacked, not linked to", 110),
+        "results/full/s4/saliency/0/state": ("state of a finished run", 200),
+    }
+    before = everything(tmp_path)
+    assert remove(find(house)) == 1010
+    gone = set(before) - set(everything(tmp_path))
+    assert {name.split("/")[0] for name in gone} == {"data", "results"}
+    assert not [name for name in gone if "used" in name.split("/") or "mine" in name or f"{os.getpid()}" in name]
+    assert find(house) == []
+
+
+def test_data_of_a_scale_never_what_a_link_leads_to_nor_what_a_user_brought(house, tmp_path):
+    remove(find(house, data=True))
+    assert not os.path.lexists(house.paths.official("s4"))
+    assert {name: (tmp_path / "mine" / name).stat().st_size for name in RELEASE} == RELEASE
+    assert Path(house.paths.downloads("s4"), "Single-source.zip").is_file()
+    assert not Path(house.paths.shard("s4", "train", 0, 16)).exists()
+    assert Path(house.paths.weights("resnet.pth")).exists()
+    assert Path(house.paths.run_weights("s4", "saliency", 0)).exists()
+    assert Path(house.paths.unpacked("used")).exists(), "smoke still needs it"
+
+
+def test_results_only_when_asked_for_and_of_one_data_set(house):
+    weights = Path(house.paths.run_weights("s4", "saliency", 0))
+    remove(find(house, results=True, dataset="ms3"))
+    assert weights.exists()
+    assert not [item for item in find(house, results=True, dataset="s4") if item.what.startswith("data")]
+    remove(find(house, results=True, dataset="s4"))
+    assert not weights.exists()
+    assert Path(house.paths.shard("s4", "train", 0, 16)).exists()
+
+
+def test_a_root_inside_the_data_folder_is_spared(house, tmp_path, caplog):
+    mine = write(f"{house.paths.dataset('s4')}/mine/Single-source/s4_meta_data.csv").parent
+    house.config["roots"]["s4"] = str(mine)
+    remove(find(house, data=True))
+    assert (mine / "s4_meta_data.csv").is_file()
+    assert "kept, for the configuration names" in caplog.text
+
+
+def test_a_release_in_place_of_the_link_is_spared_and_a_rendered_one_is_not(house, tmp_path):
+    brought = write(f"{house.paths.official('ms3')}/ms3_meta_data.csv")
+    remove(find(house, data=True))
+    assert brought.is_file()
+    mini = Plan({**house.config, "scale": "mini"})
+    rendered = write(f"{mini.paths.official('ms3')}/ms3_meta_data.csv")
+    remove(find(mini, data=True, dataset="ms3"))
+    assert not rendered.exists()
+
+
+def test_the_verb_frees_only_with_yes(house, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(house.config))
+    before = everything(tmp_path)
+    assert main(["clean", "--config", str(config), "--data", "--results"]) == 0
+    text = capsys.readouterr().out
+    assert "nothing is removed without --yes" in text
+    assert "data of scale full" in text
+    assert everything(tmp_path) == before
+    assert main(["clean", "--config", str(config), "--yes"]) == 0
+    assert "removed, 1.0 kB freed" in capsys.readouterr().out
+    assert main(["clean", "--config", str(config)]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+    assert main(["clean", "--config", str(config), "--dataset", "s5"]) == 2
+
+
+def test_leftovers_are_those_of_dead_processes(tmp_path, dead):
+    assert is_leftover(Path(f".x.h5.{dead}.tmp"))
+    assert is_leftover(Path(f".x.{dead}.old.tmp"))
+    assert not is_leftover(Path(f".x.h5.{os.getpid()}.tmp"))
+    assert not is_leftover(Path("x.tmp"))
+    with atomic_folder(tmp_path / "x") as temporary:
+        assert is_leftover(temporary.with_name(temporary.name.replace(str(os.getpid()), str(dead))))
