@@ -49,10 +49,12 @@ def manifests(args) -> None:
 
 def extract(args) -> None:
     from avsbench import datasets
+    from avsbench.datasets import space
     from avsbench.store.extract import extract_shard
 
     plan = plan_of(args)
     card = cards.dataset(args.dataset)
+    space.before_extract(card, plan)
     place = (card.name, args.split, args.shard, plan.shard_count(card.name, args.split))
     extract_shard(
         card=card,
@@ -108,10 +110,15 @@ def check_split(args) -> None:
 
 
 def audio(args) -> None:
+    from avsbench.datasets import space
+    from avsbench.media.front_ends import FRONT_ENDS
     from avsbench.store.audio import audio_shard
 
     plan = plan_of(args)
     card = cards.dataset(args.dataset)
+    for name in args.front_end:
+        if name in FRONT_ENDS:
+            space.before_audio(card, plan, name, FRONT_ENDS[name].frame_shape(still=card.frames == 1))
     place = (args.split, args.shard, plan.shard_count(card.name, args.split))
     audio_shard(
         card=card,
