@@ -51,12 +51,13 @@ def vggish_mel(samples: np.ndarray, rate: int, recipe: Recipe = VGGISH) -> np.nd
 
 def log_mel_examples(wave: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Log-mel examples of a wave float64 [N] at 16 kHz, float32 [n,1,96,64]."""
-    count = steps(len(wave), recipe.window) // STEPS
-    if count == 0:
-        return np.zeros((0, 1, STEPS, BANDS), np.float32)
-    magnitude = np.abs(spectrum(wave, recipe.window, recipe.fft, count * STEPS))
-    mel = np.log(magnitude @ mel_matrix(recipe.fft, recipe.lowest, recipe.highest) + OFFSET)
-    return mel.reshape(count, 1, STEPS, BANDS).astype(np.float32)
+    bands = mel_matrix(recipe.fft, recipe.lowest, recipe.highest)
+    examples = np.empty((steps(len(wave), recipe.window) // STEPS, 1, STEPS, BANDS), np.float32)
+    # One by one: the spectra of a whole clip do not fit into the processor's cache, and take up to three times as long.
+    for number, example in enumerate(examples):
+        magnitude = np.abs(spectrum(wave[number * STEPS * HOP :], recipe.window, recipe.fft, STEPS))
+        example[0] = np.log(magnitude @ bands + OFFSET)
+    return examples
 
 
 def frame_examples(clip: ClipSound, recipe: Recipe) -> np.ndarray:

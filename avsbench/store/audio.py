@@ -32,7 +32,7 @@ def audio_shard(*, card: DatasetCard, shard_path: str | Path, outs: dict[str, st
         shard_path: the shard of clips.
         outs: name of a front end -> its shard of arrays. All are written beside their places, opened and checked, and
             then renamed.
-        threads: clips computed at the same time.
+        threads: clips computed at the same time; numpy lets go of the interpreter in what takes long.
 
     Raises:
         AvsbenchError: unknown front end, a damaged shard, or a clip whose sound a front end cannot take (named).
@@ -59,35 +59,37 @@ def audio_shard(*, card: DatasetCard, shard_path: str | Path, outs: dict[str, st
 def _computed(
     card: DatasetCard, shard: ShardReader, rows: list[dict], ends: list[FrontEnd], threads: int
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """(clip id, front end -> array) of all clips in order; as many at work as there are threads, and one more."""
-
-    def compute(clip_id: str, clip: ClipSound) -> dict[str, np.ndarray]:
-        try:
-            arrays = {end.name: end.compute(clip) for end in ends}
-        except AvsbenchError as error:
-            raise AvsbenchError(
-                f"clip {clip_id} of {shard.path}: {error.what}",
-                found=error.found,
-                expected=error.expected,
-                hint=error.hint,
-            ) from None
-        except Exception as error:
-            error.add_note(f"clip {clip_id} of {shard.path}")
-            raise
-        for note in clip.notes:
-            _LOG.warning("clip %s of %s: %s", clip_id, shard.path, note)
-        return arrays
-
+    """(clip id, front end -> array) of all clips in order; one clip more is under way than there are threads."""
     text = f"front ends of {card.name} {shard.header.split} {shard.header.shard}"
     with ThreadPoolExecutor(threads) as pool, tqdm(desc=text, total=len(rows), unit="clip", disable=None) as progress:
         waiting: deque = deque()
         for number, row in enumerate(rows, 1):
-            clip = ClipSound.of(card, shard.sounds(row["clip_id"]), row["frames"], shard.header.split)
-            waiting.append((row["clip_id"], pool.submit(compute, row["clip_id"], clip)))
+            clip_id = row["clip_id"]
+            clip = ClipSound.of(card, shard.sounds(clip_id), row["frames"], shard.header.split)
+            waiting.append((clip_id, pool.submit(_compute, clip_id, clip, ends, shard.path)))
             while len(waiting) > (threads if number < len(rows) else 0):
                 clip_id, result = waiting.popleft()
                 yield clip_id, result.result()
                 progress.update()
+
+
+def _compute(clip_id: str, clip: ClipSound, ends: list[FrontEnd], source: Path) -> dict[str, np.ndarray]:
+    """Front end -> array of one clip; errors and notes name the clip and its shard."""
+    try:
+        arrays = {end.name: end.compute(clip) for end in ends}
+    except AvsbenchError as error:
+        raise AvsbenchError(
+            f"clip {clip_id} of {source}: {error.what}",
+            found=error.found,
+            expected=error.expected,
+            hint=error.hint,
+        ) from None
+    except Exception as error:
+        error.add_note(f"clip {clip_id} of {source}")
+        raise
+    for note in clip.notes:
+        _LOG.warning("clip %s of %s: %s", clip_id, source, note)
+    return arrays
 
 
 def check_arrays(path: str | Path, content: str, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -84,7 +84,7 @@ def test_a_sound_that_a_front_end_cannot_take_names_the_clip_and_leaves_nothing(
     of = card("ms3")
     path, outs = shard(tmp_path, of, with_sounds(Sound(np.ones((1600, 1), np.int16), 16000)))
     with pytest.raises(AvsbenchError, match=r"clip -a\.val_0 of .*val\.0of1\.h5: the sound is too short for a single"):
-        audio_shard(card=of, shard_path=path, outs=outs, threads=2)
+        audio_shard(card=of, shard_path=path, outs=outs)
     assert not [out for out in outs.values() if Path(out).exists()]
     assert leftovers(tmp_path) == []
 
