@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avsbench import cards
-from avsbench.datasets.acquire import only_links
+from avsbench.datasets.acquire import only_links, sources
 from avsbench.paths import Paths, is_leftover
 from avsbench.plan import Plan
 
@@ -28,9 +28,10 @@ class Item:
 def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str | None = None) -> list[Item]:
     """What can go, largest first; nothing is removed.
 
-    Always: what killed jobs left half-written, resume states of finished runs, and unpacked archives that no data set
-    of scale smoke or full leads to. Never: what the configuration names (roots, vpo_sources), what a user may have put
-    into the folder for downloads or in place of the link to a release, published weights, and what lies behind a link.
+    Always: what killed jobs left half-written, resume states of finished runs, and what was unpacked from archives that
+    still exist and is used at neither smoke nor full. Never: what the configuration names (roots, vpo_sources), what a
+    user may have put into the folder for downloads or in place of the link to a release, published weights, and what
+    lies behind a link.
 
     Args:
         data: also all data of the plan's scale: shards, front ends, the rendered or linked layout.
@@ -92,15 +93,15 @@ def _data(paths: Paths, names: list[str], built: bool) -> Iterator[Path]:
 
 
 def _unused(paths: Paths, gone: set[str]) -> Iterator[Path]:
-    """Unpacked archives that no layout of scale smoke or full leads to, those in `gone` not counted."""
+    """Unpacked archives that still exist and that no layout of smoke or full leads to, those in `gone` not counted."""
     layouts = [
         replace(paths, scale=scale).official(name) for scale in ("smoke", "full") for name in cards.dataset_cards()
     ]
     targets = [target for layout in layouts if layout not in gone for target in _targets(Path(layout))]
     top = Path(paths.unpacked())
     for folder in sorted(top.iterdir()) if top.is_dir() else []:
-        whole = folder.is_dir() and not folder.name.startswith(".")
-        if whole and not any(target.is_relative_to(folder.resolve()) for target in targets):
+        again = folder.is_dir() and (files := sources(folder)) and all(file.is_file() for file in files)
+        if again and not any(target.is_relative_to(folder.resolve()) for target in targets):
             yield folder
 
 

@@ -21,8 +21,10 @@ from avsbench.datasets.release import find_root
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths, atomic, atomic_folder
 
-__all__ = ["acquire", "find_root", "only_links"]
+__all__ = ["acquire", "find_root", "only_links", "sources"]
 
+SOURCES = ".archives.json"
+"""In a folder of unpacked archives: the files that it was made from."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,9 +70,10 @@ def acquire(
         source = _take(card, root, mirrors or card.release.get("mirrors", []), out)
     table = reader(card, official).table()
     clips = {split: int((table["split"] == split).sum()) for split in SPLITS}
-    expected = card.splits.get(scale, {})
+    expected = card.splits["mini" if scale == "mini" else "full"]
     if clips != expected:
-        _LOG.warning("%s: the table has %s clips, the publication %s", card.name, clips, expected)
+        level = logging.WARNING if card.counts_known else logging.INFO
+        _LOG.log(level, "%s: the table has %s clips, the publication %s", card.name, clips, expected)
     digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
     csv = str(official / card.release["table"])
     content = {"dataset": card.name, "scale": scale, "source": source, "clips": clips, "csv": csv, "table": digest}
@@ -128,6 +131,7 @@ def _unpack(card: DatasetCard, packed: list[Path], out: Paths) -> Path:
             for archive in packed:
                 count = archives.unpack(archive, temporary)
                 _LOG.info("%s: %d files unpacked to %s", archive, count, target)
+            (temporary / SOURCES).write_text(json.dumps([file for file, *_ in content], indent=2) + "\n")
     return target
 
 
@@ -164,6 +168,12 @@ def _link(card: DatasetCard, places: list[Path], official: Path) -> str:
     temporary.symlink_to(top, target_is_directory=True)
     os.replace(temporary, official)
     return source
+
+
+def sources(unpacked: Path) -> list[Path]:
+    """The files of the archives that a folder was made from, whether or not they still exist; none if it was not."""
+    record = unpacked / SOURCES
+    return [Path(file) for file in json.loads(record.read_text())] if record.is_file() else []
 
 
 def only_links(folder: Path) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from avsbench import cards
 from avsbench.datasets import acquire, mirrors, reader, space
+from avsbench.datasets.acquire import sources
 from avsbench.datasets.release import find_root, required
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths
@@ -106,6 +107,7 @@ def test_an_archive(name, kind, base, out, rendered, tmp_path):
     assert readable(name, out) == sum(content["clips"].values())
     assert content["source"].startswith(out.unpacked()) or str(Path(out.unpacked()).resolve()) in content["source"]
     (folder,) = [path for path in Path(out.unpacked()).iterdir() if path.is_dir()]
+    assert sources(folder) == [Path(archive)]
     before = folder.stat().st_ino
     smoke = Paths("smoke", data_root=out.data_root)
     acquire(small_card(name), scale="smoke", root=archive, out=smoke)
@@ -124,7 +126,9 @@ def test_a_folder_of_archives_and_a_loose_table(out, rendered, tmp_path):
     acquire(small_card("avss"), scale="full", root=str(mine), out=out)
     assert readable("avss", out) == 14
     (folder,) = [path for path in Path(out.unpacked()).iterdir() if path.is_dir()]
-    assert sorted(path.name for path in folder.iterdir()) == ["v1m", "v1s", "v2"], "other archives are left alone"
+    assert sorted(path.name for path in folder.iterdir()) == [".archives.json", "v1m", "v1s", "v2"], (
+        "other archives are left alone"
+    )
 
 
 def test_pieces_may_be_named_by_the_whole_or_lie_in_the_folder_for_downloads(out, rendered, tmp_path):

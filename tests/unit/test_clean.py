@@ -1,5 +1,6 @@
 """Cleaning: what is listed, that nothing goes without --yes, and what never goes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import yaml
 
 from avsbench.clean import find, remove
 from avsbench.cli import main
+from avsbench.datasets.acquire import SOURCES
 from avsbench.paths import Paths, atomic_folder, is_leftover
 from avsbench.plan import Plan
 
@@ -48,6 +50,11 @@ def house(tmp_path, dead):
         write(tmp_path / "mine" / name, size)
         write(f"{paths.unpacked('used')}/Single-source/{name}", size)
         write(f"{paths.unpacked('unused')}/Single-source/{name}", size)
+        write(f"{paths.unpacked('only-copy')}/Single-source/{name}", size)
+    for name in ("used", "unused", "only-copy"):
+        archive = write(tmp_path / "archives" / f"{name}.zip")
+        Path(paths.unpacked(name), SOURCES).write_text(json.dumps([str(archive)]))
+    archive.unlink()
     Path(paths.dataset("s4")).mkdir(parents=True)
     Path(paths.official("s4")).symlink_to(tmp_path / "mine", target_is_directory=True)
     smoke = Path(Paths("smoke", data_root=paths.data_root).official("ms3"))
@@ -77,14 +84,15 @@ def everything(top):
 
 
 def test_what_can_always_go(house, tmp_path, dead):
+    unused = 110 + Path(house.paths.unpacked("unused"), SOURCES).stat().st_size
     assert listed(find(house), tmp_path) == {
         f"data/full/s4/shards/.train.1of16.h5.{dead}.tmp": ("half-written", 300),
         f"data/full/unpacked/.x.{dead}.tmp": ("half-written", 400),
-        "data/full/unpacked/unused": ("unpacked, not linked to", 110),
+        "data/full/unpacked/unused": ("unpacked, not linked to", unused),
         "results/full/s4/saliency/0/state": ("state of a finished run", 200),
     }
     before = everything(tmp_path)
-    assert remove(find(house)) == 1010
+    assert remove(find(house)) == 900 + unused
     gone = set(before) - set(everything(tmp_path))
     assert {name.split("/")[0] for name in gone} == {"data", "results"}
     assert not [name for name in gone if "used" in name.split("/") or "mine" in name or f"{os.getpid()}" in name]
@@ -140,7 +148,7 @@ def test_the_verb_frees_only_with_yes(house, tmp_path, capsys):
     assert "data of scale full" in text
     assert everything(tmp_path) == before
     assert main(["clean", "--config", str(config), "--yes"]) == 0
-    assert "removed, 1.0 kB freed" in capsys.readouterr().out
+    assert "removed, 1.1 kB freed" in capsys.readouterr().out
     assert main(["clean", "--config", str(config)]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
     assert main(["clean", "--config", str(config), "--dataset", "s5"]) == 2
