@@ -126,6 +126,10 @@ class Reader:
         """The files of a clip of the table."""
         return self._files(self._full_row(row))
 
+    def places(self, row: dict) -> ClipFiles:
+        """The files of a clip with this clip_id, split, category, part and frames, in a table or not (VPO: in it)."""
+        return self._files(row)
+
     def originals(self, row: "pd.Series | Mapping | tuple") -> "Originals":
         """The pictures of a clip as released, neither resized nor encoded anew.
 

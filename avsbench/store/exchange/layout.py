@@ -1,0 +1,71 @@
+"""Names of the files that readers of this suite do not know: log-mel pickles, maskiges, processed frames of AVSS.
+
+Sources: AVSBench (`audio_log_mel`), COMBO (`audio.pkl`, `processed_*`, `pre_SAM_mask`), NTAVS (`audio_*_new_scale`).
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from avsbench.cards import DatasetCard
+from avsbench.datasets.clip import ClipFiles
+from avsbench.errors import AvsbenchError
+
+WINDOWS = (256, 512, 1024)
+"""Samples of the three windows of NTAVS."""
+VIDEO_SETS = ("s4", "ms3", "avss")
+"""Data sets for which pickles and maskiges were published."""
+MASKIGE = "maskige"
+
+
+def front_ends(card: DatasetCard, what: str) -> list[str]:
+    """The front ends that the pickles `log_mel` or `msai` of a data set hold."""
+    if card.name not in VIDEO_SETS:
+        raise AvsbenchError(f"{card.name} has no {what} pickles", expected=f"one of {', '.join(VIDEO_SETS)}")
+    if what == "msai":
+        return [f"msai_{window}" for window in WINDOWS]
+    return ["combo_mel" if card.name == "avss" else "vggish_mel"]
+
+
+def pickle_file(card: DatasetCard, root: Path, files: ClipFiles, front_end: str) -> Path:
+    """The pickle of one clip, e.g. `s4_data/audio_log_mel/<split>/<category>/<name>.pkl`, `v2/<uid>/audio.pkl`."""
+    window = front_end.removeprefix("msai_") if front_end.startswith("msai_") else None
+    wav = files.sounds[0]
+    if card.name == "avss":
+        return wav.with_name(f"audio_{window}_96_new_scale.pkl" if window else "audio.pkl")
+    folder = f"audio_wav_{window}_96_new_scale" if window else "audio_log_mel"
+    return _beside(root, wav, folder).with_suffix(".pkl")
+
+
+def maskige_files(card: DatasetCard, root: Path, files: ClipFiles) -> list[Path]:
+    """T maskiges: the frame's name with `_mask_color.png` for its ending, below `pre_SAM_mask`."""
+    if card.name not in VIDEO_SETS:
+        raise AvsbenchError(f"{card.name} has no maskiges", expected=f"one of {', '.join(VIDEO_SETS)}")
+    if card.name == "avss":
+        top = root / "pre_SAM_mask" / "AVSBench_semantic"
+        frames = [top / file.relative_to(root) for file in processed_files(files.frames, "processed_frames")]
+    else:
+        frames = [_beside(root, file, "pre_SAM_mask") for file in files.frames]
+    return [file.with_name(f"{file.stem}_mask_color.png") for file in frames]
+
+
+def processed_files(files: list[Path], folder: str) -> list[Path]:
+    """The same names in a folder beside that of `files`: processed_frames, labels_semantic … of an AVSS clip."""
+    return [file.parent.parent / folder / file.name for file in files]
+
+
+def _beside(root: Path, file: Path, folder: str) -> Path:
+    """`s4_data/<any>/rest` -> `s4_data/<folder>/rest`."""
+    data, _, *rest = file.relative_to(root).parts
+    return root.joinpath(data, folder, *rest)
+
+
+@cache
+def palette() -> np.ndarray:
+    """Colours of maskiges, uint8 [256,3]: the 150 of ADE20K, then grey (i,i,i); index 0 is "no mask"."""
+    colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    listed = json.loads(Path(__file__).with_name("ade20k_palette.json").read_text())
+    colours[: len(listed)] = listed
+    return colours
