@@ -13,6 +13,7 @@ def register(verbs: Verbs) -> None:
     added.add_argument("--csv", required=True, help="s4_meta_data.csv or vggsound.csv, or some rows of it")
     added.add_argument("--out", required=True, help="folder of the clips, e.g. Single-source/s4_data/raw_videos")
     added.add_argument("--jobs", type=int, default=1, help="videos at a time (default %(default)s)")
+    added.add_argument("--sound-only", action="store_true", help="wav files in place of videos, as VPO reads them")
     added.add_argument("--again", action="store_true", help="also ask for videos that had vanished")
 
 
@@ -21,7 +22,8 @@ def fetch_videos(args) -> int:
 
     clips = videos.wanted_clips(args.dataset, args.csv)
     out, seconds = Path(args.out), videos.SECONDS[args.dataset]
-    there, lost = videos.fetch(clips, out, seconds, videos.youtube(), jobs=args.jobs, again=args.again)
+    options = {"jobs": args.jobs, "again": args.again, "sound_only": args.sound_only}
+    there, lost = videos.fetch(clips, out, seconds, videos.youtube(), **options)
     print(f"{there} of {len(clips)} clips in {out}")
     if lost:
         print(f"{len(lost)} missing, with reasons: {out / 'not_fetched.csv'}")

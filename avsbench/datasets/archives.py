@@ -196,6 +196,11 @@ def _tar_members(file: BinaryIO) -> Iterator[_Member]:
             yield _Member(info.name, kind, info.size, lambda info=info: opened.extractfile(info), max(0, now - before))
             before = max(before, now)
             opened.members.clear()  # or hundreds of thousands of them stay in memory
+        if opened.fileobj is file:
+            # A plain tar that was cut off, or damaged between two members, looks like the end to `tarfile`.
+            file.seek(opened.offset)
+            if file.read(512) != bytes(512):
+                raise tarfile.ReadError(f"it breaks off at byte {opened.offset}")
 
 
 def _write(archive: Path, name: str, content: BinaryIO, target: Path, budget: int) -> int:

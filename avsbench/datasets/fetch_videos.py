@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from avsbench.datasets.avsbench_files import read_csv
 from avsbench.errors import AvsbenchError
-from avsbench.media.cut import cut_video
+from avsbench.media.cut import cut_sound, cut_video
+from avsbench.media.sound import read_wav
 from avsbench.media.video import check_video
 from avsbench.paths import atomic
 
@@ -25,7 +26,9 @@ Downloader = Callable[[str, Path], Path]
 SECONDS = {"s4": 5, "vggsound": 10}
 """Table that clips are named by -> length of a clip."""
 COLUMNS = ["clip", "video", "status", "reason"]
-VANISHED = re.compile(r"unavailable|private|removed|terminated|(?<!format is )not available|no longer|does not exist|copyright", re.I)
+VANISHED = re.compile(
+    r"unavailable|private|removed|terminated|(?<!format is )not available|no longer|does not exist|copyright", re.I
+)
 """What the platform says of a video that will not come back, as far as anyone can tell."""
 _ID = r"[\w-]{11}"
 _LOG = logging.getLogger(__name__)
@@ -42,6 +45,29 @@ class Wanted:
     place: str
     video: str
     start: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is kept of a clip: the ending of its file, how it is cut, and how one sees that it opens."""
+
+    ending: str
+    cut: Callable
+    check: Callable
+
+    def target(self, out: Path, clip: Wanted) -> Path:
+        return out / f"{clip.place}{self.ending}"
+
+    def there(self, out: Path, clip: Wanted) -> bool:
+        try:
+            self.check(self.target(out, clip))
+        except AvsbenchError:
+            return False
+        return True
+
+
+VIDEO = Kind(".mp4", cut_video, check_video)
+SOUND = Kind(".wav", cut_sound, read_wav)
 
 
 def wanted_clips(dataset: str, table: str | Path) -> list[Wanted]:
@@ -87,9 +113,16 @@ def _bad_row(table: Path, line: int, found: str, expected: str) -> AvsbenchError
 
 
 def fetch(
-    clips: list[Wanted], out: Path, seconds: int, download: Downloader, *, jobs: int = 1, again: bool = False
+    clips: list[Wanted],
+    out: Path,
+    seconds: int,
+    download: Downloader,
+    *,
+    jobs: int = 1,
+    again: bool = False,
+    sound_only: bool = False,
 ) -> tuple[int, list[dict]]:
-    """Fetch and cut clips to `out/<place>.mp4`; a clip that is there and opens is left as it is.
+    """Fetch and cut clips to `out/<place>.mp4`, or `.wav`; a clip that is there and opens is left as it is.
 
     Args:
         clips: those wanted; a video that several need is fetched once.
@@ -97,26 +130,27 @@ def fetch(
         download: (video id, folder) -> file in that folder; raises VideoError with a reason.
         jobs: videos at a time; more than a few are not polite.
         again: also ask for videos that an earlier call found vanished.
+        sound_only: write wav files of one channel, as VPO reads them, in place of videos.
 
     Returns:
         How many clips are there now, and a row (COLUMNS) for each that is not, which `out/not_fetched.csv` lists too.
         Status `vanished`: the platform says it is gone; `failed`: it may work another time; `short`: the video is here
         but broken, or ends before the clip does.
     """
-    out = Path(out)
+    out, kind = Path(out), SOUND if sound_only else VIDEO
     listing = out / "not_fetched.csv"
     listed = {row["clip"]: row for row in _read_listing(listing)}
     known = {} if again else {place: row for place, row in listed.items() if row["status"] != "failed"}
     others = {place: listed[place] for place in listed.keys() - {clip.place for clip in clips}}
-    lost = {clip.place: known[clip.place] for clip in clips if clip.place in known and not _there(out, clip)}
+    lost = {clip.place: known[clip.place] for clip in clips if clip.place in known and not kind.there(out, clip)}
     todo: dict[str, list[Wanted]] = {}
     for clip in clips:
-        if clip.place not in lost and not _there(out, clip):
+        if clip.place not in lost and not kind.there(out, clip):
             todo.setdefault(clip.video, []).append(clip)
     _LOG.info("%d clips, %d of them here, %d known as lost", len(clips), _count(clips, todo, lost), len(lost))
     partial = out / ".partial"
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        one = lambda group: _fetch_video(group, out, partial / group[0].video, seconds, download)  # noqa: E731
+        one = lambda group: _fetch_video(group, out, partial / group[0].video, seconds, download, kind)  # noqa: E731
         try:
             results = pool.map(one, todo.values())
             for rows in tqdm(results, total=len(todo), desc="fetch", unit="video", disable=None):
@@ -134,7 +168,9 @@ def _count(clips: list[Wanted], todo: dict, lost: dict) -> int:
     return len(clips) - sum(map(len, todo.values())) - len(lost)
 
 
-def _fetch_video(group: list[Wanted], out: Path, folder: Path, seconds: int, download: Downloader) -> list[dict]:
+def _fetch_video(
+    group: list[Wanted], out: Path, folder: Path, seconds: int, download: Downloader, kind: Kind
+) -> list[dict]:
     """Cut all wanted clips of one video; returns a row for each that could not be had."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -147,8 +183,8 @@ def _fetch_video(group: list[Wanted], out: Path, folder: Path, seconds: int, dow
     rows = []
     for clip in group:
         try:
-            with atomic(_target(out, clip)) as temporary:
-                cut_video(file, temporary, clip.start, seconds)
+            with atomic(kind.target(out, clip)) as temporary:
+                kind.cut(file, temporary, clip.start, seconds)
         except AvsbenchError as error:
             rows.append(_row(clip, "short", f"{error.what} ({error.found})"))
     shutil.rmtree(folder, ignore_errors=True)
@@ -157,18 +193,6 @@ def _fetch_video(group: list[Wanted], out: Path, folder: Path, seconds: int, dow
 
 def _row(clip: Wanted, status: str, reason: object) -> dict:
     return dict(zip(COLUMNS, [clip.place, clip.video, status, " ".join(str(reason).split())[:300]], strict=True))
-
-
-def _target(out: Path, clip: Wanted) -> Path:
-    return out / f"{clip.place}.mp4"
-
-
-def _there(out: Path, clip: Wanted) -> bool:
-    try:
-        check_video(_target(out, clip))
-    except AvsbenchError:
-        return False
-    return True
 
 
 def _read_listing(path: Path) -> list[dict]:

@@ -34,6 +34,16 @@ def cut_video(source: str | Path, target: str | Path, start: float, seconds: int
     write_video(target, stretch.frames, stretch.fps, stretch.samples, stretch.rate)
 
 
+def cut_sound(source: str | Path, target: str | Path, start: float, seconds: int) -> None:
+    """Write the sound alone, as a wav of one channel and 16 bits at the rate of the video; raises as `cut_video`."""
+    import soundfile
+
+    with OpenVideo(source) as container:
+        samples, rate = _samples(source, container, start, seconds)
+    mono = np.rint(samples.mean(axis=1)).astype(np.int16)
+    soundfile.write(str(target), mono, rate, subtype="PCM_16", format="WAV")
+
+
 def read_stretch(path: str | Path, start: float, seconds: int) -> Stretch:
     """`seconds` of a video from second `start` on: fps * seconds pictures and rate * seconds samples."""
     with OpenVideo(path) as container:

@@ -250,6 +250,11 @@ def test_encrypted_foreign_and_damaged(tmp_path):
         (tmp_path / f"y.{end}").write_bytes(broken)
         with pytest.raises(AvsbenchError, match="cannot be read"):
             unpacked(tmp_path / f"y.{end}", tmp_path / "out")
+    whole = make_tar(tmp_path / "whole.tar", FILES).read_bytes()
+    for end in (1024, 1024 + 100):  # between two members, and inside a header
+        (tmp_path / "cut.tar").write_bytes(whole[:end])
+        with pytest.raises(AvsbenchError, match="breaks off at byte 1024"):
+            unpacked(tmp_path / "cut.tar", tmp_path / "cut")
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 1
     (tmp_path / "z.zip").write_bytes(flipped)

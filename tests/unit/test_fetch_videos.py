@@ -12,6 +12,7 @@ from avsbench.cli import main
 from avsbench.datasets import fetch_videos as videos
 from avsbench.errors import AvsbenchError
 from avsbench.media.cut import read_stretch
+from avsbench.media.sound import read_wav
 from avsbench.media.video import read_video_frames, read_video_sound, write_video
 
 FPS, RATE, LONG = 10, 16000, 12
@@ -121,6 +122,17 @@ def test_fetched_cut_listed_and_gone_on_with(long_video, tmp_path):
     assert not [path for path in out.rglob(".*")], "nothing half-done stays"
     videos.fetch(clips[:1], out, 5, again)
     assert len((out / "not_fetched.csv").read_text().splitlines()) == 2, "what other tables miss stays listed"
+
+
+def test_sound_alone_as_vpo_reads_it(long_video, tmp_path):
+    clips = videos.wanted_clips("vggsound", table(tmp_path / "v.csv", [(A, 2, "x", "train")], header=None))
+    fake = Fake(long_video)
+    assert videos.fetch(clips, tmp_path / "audios", 10, fake, sound_only=True) == (1, [])
+    sound = read_wav(tmp_path / f"audios/{A}_000002.wav")
+    assert sound.samples.shape == (10 * sound.rate, 1)
+    assert (np.abs(sound.samples[:, 0].astype(int)) > 2000).argmax() / sound.rate == pytest.approx(4.0, abs=0.03)
+    videos.fetch(clips, tmp_path / "audios", 10, fake, sound_only=True)
+    assert len(fake.asked) == 1
 
 
 def test_without_the_extra(tmp_path, monkeypatch, capsys):
