@@ -108,7 +108,7 @@ def test_an_added_clip_reruns_its_own_shard_alone(finished, tmp_path):
     project = Project(Path(shutil.copytree(finished.folder, tmp_path / "added", symlinks=True)))
     add_clip(project.folder / "data/mini/ms3/official")
     jobs = project.planned()
-    assert {jobs["extract"], jobs["audio"], jobs["index"]} == {1}
+    assert {jobs["extract"], jobs["audio_ms3_1"], jobs["index"]} == {1}
     assert jobs["train_tpavi_r50"] == 1
     assert {"acquire", "pretrain_mini"}.isdisjoint(jobs)
 
