@@ -116,9 +116,8 @@ def audio(args) -> None:
 
     plan = plan_of(args)
     card = cards.dataset(args.dataset)
-    for name in args.front_end:
-        if name in FRONT_ENDS:
-            space.before_audio(card, plan, name, FRONT_ENDS[name].frame_shape(still=card.frames == 1))
+    ends = [FRONT_ENDS[name] for name in args.front_end if name in FRONT_ENDS]  # audio_shard names the unknown ones
+    space.before_audio(card, plan, {end.name: end.frame_shape(still=card.frames == 1) for end in ends})
     place = (args.split, args.shard, plan.shard_count(card.name, args.split))
     audio_shard(
         card=card,

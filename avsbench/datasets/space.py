@@ -71,15 +71,15 @@ def before_extract(card: DatasetCard, plan: Plan) -> None:
     _require_rest(rest, f"the shards of {card.name}")
 
 
-def before_audio(card: DatasetCard, plan: Plan, front_end: str, shape: tuple[int, ...]) -> None:
-    """`require` room for all files of a front end, [T, *shape] a clip, that do not exist yet."""
+def before_audio(card: DatasetCard, plan: Plan, shapes: dict[str, tuple[int, ...]]) -> None:
+    """`require` room for all files of front ends (name -> shape of a frame) that do not exist yet."""
     rest = {}
     for split in SPLITS:
         count = plan.shard_count(card.name, split)
-        for shard in range(count):
-            file = plan.paths.audio(card.name, front_end, split, shard, count)
-            rest[file] = array_bytes(card, plan.scale, split, shape)
-    _require_rest(rest, f"{front_end} of {card.name}")
+        for name, shape in shapes.items():
+            files = (plan.paths.audio(card.name, name, split, shard, count) for shard in range(count))
+            rest |= dict.fromkeys(files, array_bytes(card, plan.scale, split, shape))
+    _require_rest(rest, f"{', '.join(shapes)} of {card.name}")
 
 
 def _require_rest(sizes: dict[str, int], what: str) -> None:
