@@ -48,45 +48,41 @@ def manifests(args) -> None:
 
 
 def extract(args) -> None:
-    from avsbench import datasets
     from avsbench.datasets import space
     from avsbench.store.extract import extract_shard
 
-    plan = plan_of(args)
-    card = cards.dataset(args.dataset)
-    space.before_extract(card, plan)
-    place = (card.name, args.split, args.shard, plan.shard_count(card.name, args.split))
-    extract_shard(
-        card=card,
-        scale=plan.scale,
-        image_size=plan.image_size,
-        reader=datasets.reader(card, Path(plan.paths.official(card.name))),
-        manifest_path=plan.paths.manifest(*place),
-        out=plan.paths.shard(*place),
-        faults_out=plan.paths.faults(*place),
-        split=args.split,
-        shard=args.shard,
-        shards=place[-1],
-    )
+    plan, place, job = _shard_job(args)
+    space.before_extract(job["card"], plan)
+    extract_shard(**job, image_size=plan.image_size, out=plan.paths.shard(*place), faults_out=plan.paths.faults(*place))
 
 
 def native(args) -> None:
-    from avsbench import datasets
+    from avsbench.datasets import space
     from avsbench.store.native import native_shard
+
+    plan, place, job = _shard_job(args)
+    space.before_native(job["card"], plan)
+    native_shard(**job, out=plan.paths.native(*place))
+
+
+def _shard_job(args) -> tuple:
+    """The plan, the place of a shard in it, and what every job takes that reads the official files of a shard."""
+    from avsbench import datasets
 
     plan = plan_of(args)
     card = cards.dataset(args.dataset)
-    place = (card.name, args.split, args.shard, plan.shard_count(card.name, args.split))
-    native_shard(
-        card=card,
-        scale=plan.scale,
-        reader=datasets.reader(card, Path(plan.paths.official(card.name))),
-        manifest_path=plan.paths.manifest(*place),
-        out=plan.paths.native(*place),
-        split=args.split,
-        shard=args.shard,
-        shards=place[-1],
-    )
+    shards = plan.shard_count(card.name, args.split)
+    place = (card.name, args.split, args.shard, shards)
+    job = {
+        "card": card,
+        "scale": plan.scale,
+        "reader": datasets.reader(card, Path(plan.paths.official(card.name))),
+        "manifest_path": plan.paths.manifest(*place),
+        "split": args.split,
+        "shard": args.shard,
+        "shards": shards,
+    }
+    return plan, place, job
 
 
 def index(args) -> None:

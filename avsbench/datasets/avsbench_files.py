@@ -1,6 +1,8 @@
 """What the readers of the AVSBench family share: tables, numbered files, frames and sound of a clip."""
 
+import csv
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,16 @@ def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise AvsbenchError(f"{path}: no such table", hint="is this the top folder of the released data?")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header would vanish
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False)
+    except pd.errors.ParserWarning:
+        raise AvsbenchError(
+            f"{path}: rows with more cells than the header names",
+            found=f"{_longest(path)} cells in a row",
+            expected="as many cells as columns",
+            hint="a name with a comma needs quotes; a comma at the end of every row has to go",
+        ) from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise AvsbenchError(
             f"{path}: the table cannot be read", found=error, expected="comma separated text with a header"
@@ -36,6 +47,11 @@ def read_csv(path: Path, required: list[str]) -> pd.DataFrame:
             expected=", ".join(required),
         )
     return table
+
+
+def _longest(path: Path) -> int:
+    with open(path, newline="", encoding="utf-8") as file:
+        return max(len(row) for row in csv.reader(file))
 
 
 def finish_table(path: Path, table: pd.DataFrame) -> pd.DataFrame:

@@ -71,6 +71,13 @@ def before_extract(card: DatasetCard, plan: Plan) -> None:
     _require_rest(rest, f"the shards of {card.name}")
 
 
+def before_native(card: DatasetCard, plan: Plan) -> None:
+    """`require` room for all shards of originals that do not exist yet: as much as the released pictures take."""
+    files = [file for split in SPLITS for file in plan.originals(card.name, split)]
+    each = released_bytes(card, plan.scale) // max(1, len(files))
+    _require_rest(dict.fromkeys(files, each), f"the original pictures of {card.name}")
+
+
 def before_audio(card: DatasetCard, plan: Plan, shapes: dict[str, tuple[int, ...]]) -> None:
     """`require` room for all files of front ends (name -> shape of a frame) that do not exist yet."""
     rest = {}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from avsbench import cards
 from avsbench.datasets import reader
+from avsbench.datasets.avsbench_files import read_csv
 from avsbench.datasets.clip import COLUMNS, SPLITS
 from avsbench.errors import AvsbenchError
 
@@ -73,3 +74,12 @@ def test_any_cells(data, tops):
     text = io.StringIO()
     csv.writer(text).writerows([HEADS[name], *rows])
     check(tops(name, text.getvalue().encode("utf-8", "surrogatepass")), name)
+
+
+@pytest.mark.parametrize("text", ["name,split\na,train,b\nc,val,\n", "name,split\na,train,\nb,val,\nc,test,\n"])
+def test_cells_beyond_the_header_are_not_dropped(tmp_path, text):
+    table = tmp_path / "ms3_meta_data.csv"
+    table.write_text(text)
+    with pytest.raises(AvsbenchError, match="more cells than the header names") as caught:
+        read_csv(table, ["split"])
+    assert "3 cells" in str(caught.value)

@@ -56,3 +56,15 @@ def test_only_what_is_still_to_be_made_is_asked_for(plan, monkeypatch, caplog):
 
 def test_free_room_of_a_folder_to_come(tmp_path):
     assert space.free_bytes(tmp_path / "not/yet/there") == pytest.approx(space.free_bytes(tmp_path), rel=0.2)
+
+
+def test_originals_are_asked_for_once_and_not_where_shards_hold_them(plan, monkeypatch):
+    asked = []
+    monkeypatch.setattr(space, "require", lambda path, needed, what: asked.append((needed, what)))
+    card = cards.dataset("avss")
+    space.before_native(card, plan)
+    space.before_native(cards.dataset("vpo_ss"), plan)
+    needed, what = asked[0]
+    assert len(asked) == 1
+    assert "original pictures of avss" in what
+    assert abs(needed - space.released_bytes(card, "full")) < 100
