@@ -58,58 +58,6 @@ def test_avss_has_three_parts_of_two_lengths(rendered):
     assert table.groupby("part")["frames"].unique().map(list).to_dict() == {"v1m": [5], "v1s": [5], "v2": [10]}
 
 
-def rewrite(path, change):
-    table = pd.read_csv(path, dtype=str)
-    change(table).to_csv(path, index=False)
-
-
-def test_a_missing_column_is_named(own):
-    root = own("s4")
-    rewrite(root / "s4_meta_data.csv", lambda t: t.drop(columns="category"))
-    with pytest.raises(
-        AvsbenchError, match=r"s4_meta_data\.csv: the table lacks the column category(.|\n)*name, start"
-    ):
-        reader(small_card("s4"), root).table()
-
-
-def test_a_missing_split_is_named(own):
-    root = own("ms3")
-    rewrite(root / "ms3_meta_data.csv", lambda t: t[t.split != "val"])
-    with pytest.raises(AvsbenchError, match="no clip of the split val"):
-        reader(small_card("ms3"), root).table()
-
-
-def test_an_unknown_split_is_named_with_its_line(own):
-    root = own("ms3")
-    rewrite(root / "ms3_meta_data.csv", lambda t: t.assign(split=["valid", *t.split[1:]]))
-    with pytest.raises(AvsbenchError, match=r"ms3_meta_data\.csv:2: unknown split 'valid'"):
-        reader(small_card("ms3"), root).table()
-
-
-def test_a_clip_twice_is_named(own):
-    root = own("ms3")
-    rewrite(root / "ms3_meta_data.csv", lambda t: pd.concat([t, t.iloc[:1]]))
-    with pytest.raises(AvsbenchError, match=r"ms3_meta_data\.csv:11: the clip .* stands twice"):
-        reader(small_card("ms3"), root).table()
-
-
-def test_a_missing_and_an_empty_table_are_named(own):
-    root = own("s4")
-    (root / "s4_meta_data.csv").write_text("")
-    with pytest.raises(AvsbenchError, match=r"s4_meta_data\.csv: the table cannot be read"):
-        reader(small_card("s4"), root).table()
-    (root / "s4_meta_data.csv").unlink()
-    with pytest.raises(AvsbenchError, match=r"s4_meta_data\.csv: no such table"):
-        reader(small_card("s4"), root).table()
-
-
-def test_an_unknown_part_is_named(own):
-    root = own("avss")
-    rewrite(root / "metadata.csv", lambda t: t.assign(label=["v3", *t.label[1:]]))
-    with pytest.raises(AvsbenchError, match=r"metadata\.csv:2: unknown label 'v3'"):
-        reader(small_card("avss"), root).table()
-
-
 # label2idx.json
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from avsbench.datasets import reader
 from avsbench.datasets.avsbench_files import read_csv
 from avsbench.datasets.clip import COLUMNS, SPLITS
 from avsbench.errors import AvsbenchError
+from tests.unit.rendered import own, rendered, small_card  # noqa: F401 - fixtures
 
 HEADS = {
     "s4": ["name", "start", "category", "split"],
@@ -83,3 +85,33 @@ def test_cells_beyond_the_header_are_not_dropped(tmp_path, text):
     with pytest.raises(AvsbenchError, match="more cells than the header names") as caught:
         read_csv(table, ["split"])
     assert "3 cells" in str(caught.value)
+
+
+FAULTS = {
+    "a column": ("s4", lambda t: t.drop(columns="category"), r"lacks the column category(.|\n)*name, start"),
+    "a split": ("ms3", lambda t: t[t.split != "val"], "no clip of the split val"),
+    "an unknown split": ("ms3", lambda t: t.assign(split=["valid", *t.split[1:]]), r"csv:2: unknown split 'valid'"),
+    "a clip twice": ("ms3", lambda t: pd.concat([t, t.iloc[:1]]), r"csv:11: the clip .* stands twice"),
+    "an unknown part": ("avss", lambda t: t.assign(label=["v3", *t.label[1:]]), r"csv:2: unknown label 'v3'"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_of_the_table_is_named_with_its_place(kind, own):  # noqa: F811
+    name, change, says = FAULTS[kind]
+    root = own(name)
+    path = root / cards.dataset(name).release["table"]
+    change(pd.read_csv(path, dtype=str)).to_csv(path, index=False)
+    with pytest.raises(AvsbenchError, match=says) as caught:
+        reader(small_card(name), root).table()
+    assert path.name in str(caught.value)
+
+
+def test_a_missing_and_an_empty_table_are_named(own):  # noqa: F811
+    path = own("s4") / "s4_meta_data.csv"
+    path.write_text("")
+    with pytest.raises(AvsbenchError, match=r"s4_meta_data\.csv: the table cannot be read"):
+        reader(small_card("s4"), path.parent).table()
+    path.unlink()
+    with pytest.raises(AvsbenchError, match=r"s4_meta_data\.csv: no such table"):
+        reader(small_card("s4"), path.parent).table()
