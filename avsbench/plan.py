@@ -13,8 +13,9 @@ import yaml
 
 from avsbench import cards, digest
 from avsbench.errors import AvsbenchError
+from avsbench.front_end_groups import grouped, record
 from avsbench.media import front_ends
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 
 SPLITS = ("train", "val", "test")
 UNTRAINED = "none"
@@ -74,6 +75,10 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         cards.known(dataset, cards.dataset_cards(), f"{where}: runs", "data set")
         for variant in variants:
             cards.known(variant, cards.variants(), f"{where}: runs.{dataset}", "variant")
+    for dataset, arrays in config.get("arrays", {}).items():
+        cards.known(dataset, cards.dataset_cards(), f"{where}: arrays", "data set")
+        for front_end in arrays:
+            cards.known(front_end, front_ends.FRONT_ENDS, f"{where}: arrays.{dataset}", "front end")
     for dataset in config.get("roots", {}):
         cards.known(dataset, cards.dataset_cards(), f"{where}: roots", "data set")
     for dataset in config.get("mirrors", {}):
@@ -174,35 +179,24 @@ class Plan:
     def data(self, dataset: str, variant: str, splits: tuple[str, ...]) -> list[str]:
         """Shards, front ends and index of `splits`: what training (train, val) or predicting (test) reads."""
         method = cards.variant(variant).method
-        front_ends = method.front_ends
         files = []
         for split in splits:
-            count = self.shard_count(dataset, split)
             files += [self.paths.index(dataset, split), *self.shards(dataset, split)]
             if method.native:
                 files += self.originals(dataset, split)
-            files += [
-                self.paths.audio(dataset, name, split, shard, count) for name in front_ends for shard in range(count)
-            ]
+            for front_end in method.front_ends:
+                files += self._audio(dataset, front_end, split)
         return files
 
     # front ends
 
     @cached_property
     def front_end_groups(self) -> dict[str, list[list[str]]]:
-        """Data set -> groups of front ends; one job computes one group of one shard.
-
-        Groups on record stay what they are, so that a new method has nothing computed again; what is wanted now and in
-        none of them is one new group. `record_front_ends` keeps it when a workflow starts.
-        """
-        found = {}
-        for dataset in cards.dataset_cards():
-            groups = self._recorded_groups(dataset)
-            new = self._wanted_front_ends(dataset) - {name for group in groups for name in group}
-            groups += [sorted(new)] if new else []
-            if groups:
-                found[dataset] = groups
-        return found
+        """Data set -> groups of front ends; one job computes one group of one shard."""
+        found = {
+            dataset: grouped(self.paths, dataset, self._wanted_front_ends(dataset)) for dataset in cards.dataset_cards()
+        }
+        return {dataset: groups for dataset, groups in found.items() if groups}
 
     def front_end_group(self, dataset: str, front_end: str) -> int:
         """The number, from 1, of the group that a front end is in."""
@@ -211,27 +205,29 @@ class Plan:
 
     def record_front_ends(self) -> None:
         """Keep the groups beside the front ends."""
-        for dataset, groups in self.front_end_groups.items():
-            path = Path(self.paths.front_end_groups(dataset))
-            text = json.dumps(groups) + "\n"
-            if not path.is_file() or path.read_text() != text:
-                with atomic(path) as temporary:
-                    temporary.write_text(text)
+        record(self.paths, self.front_end_groups)
 
-    def _recorded_groups(self, dataset: str) -> list[list[str]]:
-        path = Path(self.paths.front_end_groups(dataset))
-        if not path.is_file():
-            return []
-        try:
-            groups = json.loads(path.read_text())
-            # A group with a front end that is gone can never be made again.
-            return [group for group in groups if all(map(front_ends.has_family, group))]
-        except (ValueError, TypeError, AttributeError):
+    def arrays(self, dataset: str) -> dict[str, str]:
+        """Front end -> the imported arrays that the configuration puts in its place."""
+        return self.config.get("arrays", {}).get(dataset, {})
+
+    def arrays_option(self, dataset: str) -> str:
+        """What the verbs of a run are told about imported arrays."""
+        return "".join(f"--array {name}={stored} " for name, stored in self.arrays(dataset).items())
+
+    def _audio(self, dataset: str, front_end: str, split: str) -> list[str]:
+        """The shards of a front end of a split, or of what was imported in its place."""
+        count, stored = self.shard_count(dataset, split), self.arrays(dataset).get(front_end, front_end)
+        files = [self.paths.audio(dataset, stored, split, shard, count) for shard in range(count)]
+        missing = [file for file in files if stored != front_end and not Path(file).is_file()]
+        if missing:
             raise AvsbenchError(
-                f"{path}: not a list of groups of front ends",
-                found=f"{path.stat().st_size} bytes",
-                hint="delete the folder it is in; front ends are computed anew",
-            ) from None
+                f"{missing[0]}: the configuration puts {stored} in the place of {front_end}, and it was not imported",
+                found=f"{len(files) - len(missing)} of {len(files)} shards",
+                hint=f"avsbench import --dataset {dataset} --from FOLDER --what log_mel (see docs/data.md), "
+                f"or remove arrays.{dataset} from the configuration",
+            )
+        return files
 
     def _wanted_front_ends(self, dataset: str) -> set[str]:
         """What the variants of the configuration, and stand-ins of pretrained encoders, hear of a data set."""
@@ -241,7 +237,7 @@ class Plan:
             for front_end in method.front_ends:
                 if not front_ends.has_family(front_end):
                     cards.known(front_end, front_ends.FRONT_ENDS, f"{method.path}: inputs.front_ends", "front end")
-            wanted |= set(method.front_ends)
+            wanted |= set(method.front_ends) - set(self.arrays(dataset))
         return wanted
 
     def weights(self, dataset: str, variant: str, seed: str) -> list[str]:
@@ -329,6 +325,8 @@ class Plan:
             "image_size": self.image_size,
             "device": self.config.get("device", "auto"),
         }
+        if self.arrays(dataset):
+            settings["arrays"] = self.arrays(dataset)
         return _compact(settings)
 
     def recipe_json(self, dataset: str, variant: str) -> str:

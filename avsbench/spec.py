@@ -1,6 +1,6 @@
 """What one run is asked to be; every stage of a run (train, official, predict) takes this."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from avsbench.paths import Paths
 
@@ -19,6 +19,7 @@ class RunSpec:
         paths: where data, weights and results lie.
         threads: CPU threads of this process.
         device: auto, cpu or cuda.
+        arrays: front end -> name of the imported arrays that stand in its place.
         code: digest of the source that the result depends on.
         resume: continue from an earlier state of the same run, if there is one.
         save_every: seconds between two resume states inside an epoch.
@@ -33,6 +34,7 @@ class RunSpec:
     paths: Paths
     threads: int = 1
     device: str = "auto"
+    arrays: dict = field(default_factory=dict)
     code: str = ""
     resume: bool = True
     save_every: float = 300.0

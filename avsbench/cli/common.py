@@ -49,6 +49,9 @@ class Verbs:
         added.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
         added.add_argument("--threads", type=int, default=1)
         added.add_argument("--code", help="source digest, when a workflow has computed it")
+        added.add_argument(
+            "--array", action="append", metavar="FRONT_END=NAME", help="imported arrays in the place of a front end"
+        )
         added.add_argument("--recipe", help="resolved recipe as JSON (default: from the card)")
         return added
 
@@ -82,5 +85,6 @@ def run_spec(args):
         paths=plan.paths,
         threads=args.threads,
         device=args.device,
+        arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),
         code=args.code or digest.stage(stage, variant.method.name),
     )

@@ -36,7 +36,7 @@ class StoredData:
         # What fits stays in memory, raw: three colours and a mask a pixel.
         inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * 4 < CACHE_BYTES
         inputs["image_size"] = spec.image_size
-        inputs["native"] = card.native
+        inputs |= {"native": card.native, "arrays": spec.arrays}
         self.training = ClipDataset(
             spec.paths, dataset, "train", **inputs, transform=method.transforms(spec.recipe), masks=True
         )

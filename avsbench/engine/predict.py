@@ -62,6 +62,7 @@ def _predict(
         SPLIT,
         front_ends=card.front_ends,
         features=card.features,
+        arrays=spec.arrays,
         masks=False,
         native=card.native,
         image_size=spec.image_size,

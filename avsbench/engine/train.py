@@ -119,7 +119,7 @@ def load_initial(method: Method, spec: RunSpec, variant: Variant) -> dict | None
 def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
     """Digest of everything the trained weights depend on: a resume state of another identity is not continued."""
     parts = {key: record[key] for key in ("seed", "code", "recipe", "image_size", "init", "options", "data")}
-    parts |= {"encoders": record["encoders"], "initial_weights": record["initial_weights"]}
+    parts |= {key: record[key] for key in ("encoders", "arrays", "initial_weights")}
     parts |= {"run": str(spec), "torch": torch.__version__, "device": record["device"]["type"]}
     # The index lists clips; sizes and dates of the shards tell whether their content was made anew.
     files = []
@@ -127,7 +127,8 @@ def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
         count = cards.dataset(spec.dataset).shards[spec.scale][split]
         for shard in range(count):
             files.append(spec.paths.shard(spec.dataset, split, shard, count))
-            files += [spec.paths.audio(spec.dataset, end, split, shard, count) for end in variant.method.front_ends]
+            heard = [spec.arrays.get(end, end) for end in variant.method.front_ends]
+            files += [spec.paths.audio(spec.dataset, name, split, shard, count) for name in heard]
             if variant.method.native:
                 files.append(spec.paths.native(spec.dataset, split, shard, count))
             files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in variant.method.features]

@@ -32,6 +32,7 @@ class RunResult:
         method: name of the method's card.
         init: what training started from, with the encoders; stand-ins are called so.
         selection: the split that chose the epoch; "authors" for their checkpoint, "-" where nothing was trained.
+        arrays: names of imported arrays that stood in the place of front ends.
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
         clips_expected: clips of the test split, usable or not.
@@ -50,6 +51,7 @@ class RunResult:
     method: str
     init: str
     selection: str
+    arrays: tuple[str, ...]
     image_size: int | None
     grids: dict[str, dict]
     clips_expected: int
@@ -138,6 +140,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             method=method.name,
             init=_init(record),
             selection=_selection(record),
+            arrays=tuple(record.get("arrays", {}).values()),
             image_size=record.get("image_size"),
             grids=grids,
             clips_expected=_expected_clips(run.dataset, paths),

@@ -100,7 +100,7 @@ def _data_stages(
         if method.needs_originals:
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
-        for front_end in method.front_ends:
+        for front_end in (name for name in method.front_ends if name not in plan.arrays(dataset)):
             group = plan.front_end_group(dataset, front_end)
             for shard, name in enumerate(names):
                 file = paths.audio(dataset, front_end, split, shard, count)

@@ -164,6 +164,7 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
         f"Ranked by `{names[0]}` alone. Mean over seeds ± sample standard deviation; one seed has no spread.",
         *legend(names),
         *_incomplete(card, [entry for _, entry in ranked]),
+        *_imported([entry for _, entry in ranked]),
     ]
     return Table("", columns, body, notes)
 
@@ -177,6 +178,12 @@ def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:
         f"**Incomplete test split**, allowed by `allow_incomplete`: {', '.join(few)}. These numbers do not compare "
         f"with numbers on the whole split; `avsbench verify-data --dataset {card.name}` lists what is wrong."
     ]
+
+
+def _imported(rows: list[Entry]) -> list[str]:
+    """Which rows heard arrays that somebody else computed."""
+    heard = [f"{entry.name} ({', '.join(entry.first.arrays)})" for entry in rows if entry.first.arrays]
+    return [f"Heard imported arrays in the place of our front ends: {', '.join(heard)}."] if heard else []
 
 
 def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class ClipDataset(Dataset):
         transform: augmentation, (clip, generator) -> clip; may change its argument.
         masks: read masks; without them a batch has None for masks and annotated.
         cache: keep what was read in memory (frames and masks as bytes); for data sets that fit.
+        arrays: front end -> name of the imported arrays that are read in its place.
         native: pictures of the original size, decoded from the shards of originals.
         image_size: if given, the side that stored frames must have (of no effect where clips keep their own size).
 
@@ -57,10 +58,12 @@ class ClipDataset(Dataset):
         cache: bool = False,
         image_size: int | None = None,
         native: bool = False,
+        arrays: Mapping[str, str] | None = None,
     ):
         self.paths, self.card, self.split = paths, card, split
         self.front_ends, self.features = tuple(front_ends), tuple(features)
         self.transform, self.masks, self.cache = transform, masks, cache
+        self.arrays = dict(arrays or {})
         self.native = native and not card.native  # where clips keep their size, shards hold the originals
         path = paths.index(card.name, split)
         self.index = read_index(path)
@@ -137,7 +140,7 @@ class ClipDataset(Dataset):
             "frames": torch.from_numpy(frames),
             "masks": torch.from_numpy(masks) if self.masks else None,
             "annotated": torch.from_numpy(row["annotated"].copy()) if self.masks else None,
-            "audio": {name: self._array("audio", name, shard, row) for name in self.front_ends},
+            "audio": {name: self._array("audio", self.arrays.get(name, name), shard, row) for name in self.front_ends},
             "features": {name: self._array("features", name, shard, row) for name in self.features},
         }
         if self.cache:

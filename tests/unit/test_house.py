@@ -14,7 +14,7 @@ FLOORS = [
     {"errors", "paths"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
-    {"datasets", "store", "features", "transforms", "plan"},
+    {"datasets", "store", "features", "transforms", "plan", "front_end_groups"},
     {"registry", "predictor", "provenance", "spec"},
     {"evaluation"},
     {"engine"},

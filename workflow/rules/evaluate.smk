@@ -25,12 +25,14 @@ rule predict:
         options=OPTIONS,
         code=lambda w: digest.stage("predict", cards.variant(w.variant).method.name),
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
+        arrays=lambda w: PLAN.arrays_option(w.dataset),
         device=config.get("device", "auto"),
     message:
         "predict {wildcards.dataset} with {wildcards.variant}, seed {wildcards.seed} ({wildcards.condition})"
     shell:
         "avsbench predict --dataset {wildcards.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--condition {wildcards.condition} --device {params.device} --threads {threads} {params.options} --log {log}"
+        "--condition {wildcards.condition} --device {params.device} --threads {threads} {params.arrays}{params.options} "
+        "--log {log}"
 
 
 rule score:

@@ -70,13 +70,14 @@ for VARIANT in PLAN.trained_variants:
             code=digest.stage("train", cards.variant(VARIANT).method.name),
             settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
             recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
+            arrays=lambda w: PLAN.arrays_option(w.dataset),
             device=config.get("device", "auto"),
         message:
             "train {params.variant} on {wildcards.dataset}, seed {wildcards.seed}"
         shell:
             "avsbench train --dataset {wildcards.dataset} --variant {params.variant} --seed {wildcards.seed} "
             "--recipe {params.recipe:q} --code {params.code} --device {params.device} --threads {threads} "
-            "{params.options} --log {log}"
+            "{params.arrays}{params.options} --log {log}"
 
 
 rule official:
