@@ -63,7 +63,7 @@ def test_extract_on_a_full_disk(small_disk, rendered):  # noqa: F811
         assert "Traceback" not in done.stderr
         assert files(small_disk) == before
 
-    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
     done = run("-m", "avsbench.cli")
     assert done.returncode == 0, done.stderr
     assert Path(paths.shard("ms3", "test", 0, 1)).is_file()
