@@ -172,8 +172,7 @@ def _driver() -> str:
 
 def _configuration(config: str | Path, override: dict | None) -> Iterator[Finding]:
     plan = Plan(load_config(config, override))
-    text = f"scale {plan.scale}, {len(plan.runs)} run{'s' * (len(plan.runs) != 1)} on {', '.join(plan.datasets) or 'no data set'}"
-    yield Finding("configuration", str(config), OK, text)
+    yield Finding("configuration", str(config), OK, plan.summary)
     if plan.config.get("device") == "cuda":
         import torch
 

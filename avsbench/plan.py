@@ -129,6 +129,12 @@ class Plan:
     def skips(self) -> list[Skip]:
         return self._requested[1]
 
+    @property
+    def summary(self) -> str:
+        """What is asked for, in half a sentence."""
+        count = f"{len(self.runs)} run{'' if len(self.runs) == 1 else 's'}"
+        return f"scale {self.scale}, {count} on {', '.join(self.datasets) or 'no data set'}"
+
     @cached_property
     def datasets(self) -> list[str]:
         """Data sets that some run needs, in the order of the configuration."""

@@ -92,7 +92,7 @@ def config_argument(plan: Plan) -> str:
 
 def announcement(plan: Plan) -> str:
     """What is about to happen, in a few lines."""
-    lines = [f"avsbench: scale {plan.scale}, {len(plan.runs)} run{'s' * (len(plan.runs) != 1)} on {', '.join(plan.datasets)}"]
+    lines = [f"avsbench: {plan.summary}"]
     lines += [f"  skipped: {skip.run}: {skip.reason}" for skip in plan.skips]
     return "\n".join(lines)
 
