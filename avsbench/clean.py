@@ -88,8 +88,16 @@ def _data(paths: Paths, names: list[str], built: bool) -> Iterator[Path]:
     for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())):
         # A layout with files of its own is rendered at mini, and elsewhere put there by the user.
         brought = path.name == os.path.basename(paths.official("x")) and paths.scale != "mini" and not only_links(path)
-        if not brought and path.name != os.path.basename(paths.downloads("x")):
+        if not brought and (path.parent == Path(paths.vpo_build()) or path.name in _own_names(paths)):
             yield path
+
+
+def _own_names(paths: Paths) -> set[str]:
+    """What the suite itself puts into the folder of a data set; all else there is the user's."""
+    one = ("x", "train", 0, 1)
+    made = [paths.official("x"), paths.acquired("x"), paths.manifest(*one), paths.shard(*one), paths.native(*one)]
+    made += [paths.index("x", "train"), paths.audio("x", "y", "train", 0, 1), paths.features("x", "y", "train", 0, 1)]
+    return {Path(path).relative_to(paths.dataset("x")).parts[0] for path in made}
 
 
 def _unused(paths: Paths, gone: set[str]) -> Iterator[Path]:

@@ -121,7 +121,7 @@ def test_results_only_when_asked_for_and_of_one_data_set(house):
 
 
 def test_a_root_inside_the_data_folder_is_spared(house, tmp_path, caplog):
-    mine = write(f"{house.paths.dataset('s4')}/mine/Single-source/s4_meta_data.csv").parent
+    mine = write(f"{house.paths.dataset('s4')}/features/mine/s4_meta_data.csv").parent
     house.config["roots"]["s4"] = str(mine)
     remove(find(house, data=True))
     assert (mine / "s4_meta_data.csv").is_file()
@@ -161,3 +161,11 @@ def test_leftovers_are_those_of_dead_processes(tmp_path, dead):
     assert not is_leftover(Path("x.tmp"))
     with atomic_folder(tmp_path / "x") as temporary:
         assert is_leftover(temporary.with_name(temporary.name.replace(str(os.getpid()), str(dead))))
+
+
+def test_what_a_user_put_beside_the_shards_stays(house):
+    mine = write(f"{house.paths.dataset('s4')}/my_release/s4_data/a.png")
+    house.config["roots"]["s4"] = house.paths.dataset("s4")
+    remove(find(house, data=True))
+    assert mine.is_file()
+    assert not Path(house.paths.shard("s4", "train", 0, 16)).exists()
