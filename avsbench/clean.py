@@ -88,16 +88,18 @@ def _data(paths: Paths, names: list[str], built: bool) -> Iterator[Path]:
     for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())):
         # A layout with files of its own is rendered at mini, and elsewhere put there by the user.
         brought = path.name == os.path.basename(paths.official("x")) and paths.scale != "mini" and not only_links(path)
-        if not brought and (path.parent == Path(paths.vpo_build()) or path.name in _own_names(paths)):
+        if not brought and path.name in _own_names(paths):
             yield path
 
 
 def _own_names(paths: Paths) -> set[str]:
-    """What the suite itself puts into the folder of a data set; all else there is the user's."""
+    """What the suite itself puts into the folder of a data set or a construction; all else there is the user's."""
     one = ("x", "train", 0, 1)
     made = [paths.official("x"), paths.acquired("x"), paths.manifest(*one), paths.shard(*one), paths.native(*one)]
     made += [paths.index("x", "train"), paths.audio("x", "y", "train", 0, 1), paths.features("x", "y", "train", 0, 1)]
-    return {Path(path).relative_to(paths.dataset("x")).parts[0] for path in made}
+    built = [paths.vpo_sources(), paths.vpo_candidates(), paths.vpo_audio_pool(), paths.vpo_dropped_audio()]
+    built += [paths.vpo_built(name) for name, card in cards.dataset_cards().items() if card.construction == "vpo"]
+    return {Path(path).relative_to(paths.dataset("x")).parts[0] for path in made} | {Path(path).name for path in built}
 
 
 def _unused(paths: Paths, gone: set[str]) -> Iterator[Path]:
@@ -123,13 +125,16 @@ def _targets(layout: Path) -> Iterator[Path]:
 
 
 def _spared(plan: Plan, items: list[Item]) -> Iterator[Item]:
-    """Without what holds a file or folder that the configuration names."""
+    """Without what holds a file or folder that the configuration names, or lies in one among the suite's own data."""
     named = [*plan.config.get("roots", {}).values(), *map(str, plan.config.get("vpo_sources", {}).values())]
     roots = [path.resolve() for path in (Path(name).expanduser() for name in named) if path.exists()]
+    data = Path(plan.paths.data_root).resolve()
     for item in items:
-        inside = [root for root in roots if not item.path.is_symlink() and root.is_relative_to(item.path.resolve())]
-        if inside:
-            _LOG.warning("%s: kept, for the configuration names %s", item.path, inside[0])
+        path = item.path.parent.resolve() / item.path.name  # of a link, the link
+        holds = [root for root in roots if not item.path.is_symlink() and root.is_relative_to(path.resolve())]
+        holds += [root for root in roots if root.is_relative_to(data) and root != data and path.is_relative_to(root)]
+        if holds:
+            _LOG.warning("%s: kept, for the configuration names %s", item.path, holds[0])
         else:
             yield item
 

@@ -25,12 +25,18 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
 
 import glob
 import os
+import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+ABANDONED = 2 * 24 * 3600
+"""Seconds after which a temporary file of another machine, on a disk that both see, has no writer any more."""
+_MACHINE = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())
 
 
 @dataclass(frozen=True)
@@ -210,9 +216,9 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+    temporary, old = temporary_of(path), temporary_of(path, "old.tmp")
+    for stale in [temporary, old, *_leftovers(path)]:
         shutil.rmtree(stale, ignore_errors=True)
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old.tmp"))
     temporary.mkdir()
     try:
         yield temporary
@@ -229,19 +235,14 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 class _Atomic:
     def __init__(self, path: Path):
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self.temporary = temporary_of(path)
 
     def __enter__(self) -> Path:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
-        return self.temporary
-
-    def _remove_leftovers(self) -> None:
-        """Temporary files of this target whose process was killed: a target has one writer at a time."""
-        for file in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
-            writer = file.name.split(".")[-2]
-            if writer.isdigit() and file.is_file() and not _alive(int(writer)):
+        for file in _leftovers(self.path):
+            if file.is_file():
                 file.unlink(missing_ok=True)
+        return self.temporary
 
     def __exit__(self, kind, value, trace):
         if kind is None:
@@ -251,10 +252,27 @@ class _Atomic:
         return False
 
 
+def temporary_of(path: Path, end: str = "tmp") -> Path:
+    """The name beside `path` that this process writes to: .<name>.<process>@<machine>.tmp."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{_MACHINE}.{end}")
+
+
 def is_leftover(path: Path) -> bool:
-    """True for a temporary file or folder of `atomic` or `atomic_folder` whose process is gone."""
-    match = re.fullmatch(r"\..+\.(\d+)(\.old)?\.tmp", path.name)
-    return match is not None and not _alive(int(match[1]))
+    """True for a temporary file or folder whose process is gone; one of another machine counts after two days."""
+    match = re.fullmatch(r"\..+\.(\d+)@([\w-]*)(\.old)?\.tmp", path.name)
+    if match is None:
+        return False
+    if match[2] == _MACHINE:
+        return not _alive(int(match[1]))
+    try:
+        return time.time() - path.lstat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """What killed processes left of the target `path`."""
+    return [file for file in path.parent.glob(f".{glob.escape(path.name)}.*.tmp") if is_leftover(file)]
 
 
 def _alive(process: int) -> bool:

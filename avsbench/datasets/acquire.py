@@ -19,7 +19,7 @@ from avsbench.datasets.archive_parts import piece_of
 from avsbench.datasets.clip import SPLITS
 from avsbench.datasets.release import find_root
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic, atomic_folder
+from avsbench.paths import Paths, atomic, atomic_folder, temporary_of
 
 __all__ = ["acquire", "find_root", "only_links", "sources"]
 
@@ -163,7 +163,7 @@ def _link(card: DatasetCard, places: list[Path], official: Path) -> str:
             pass
         official.rmdir()
     official.parent.mkdir(parents=True, exist_ok=True)
-    temporary = official.with_name(f".{official.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(official)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(top, target_is_directory=True)
     os.replace(temporary, official)

@@ -29,7 +29,7 @@ def test_only_the_killed_shard_is_made_again(tmp_path):
         # The second job or a later one, while it writes: temporary names hold the number of the process.
         done = list(folder.glob("*.h5"))
         for file in folder.glob(".*.h5.*.tmp") if done else []:
-            victim = (file.name.split(".h5.")[0].lstrip("."), int(file.name.split(".")[-2]))
+            victim = (file.name.split(".h5.")[0].lstrip("."), int(file.name.split(".")[-2].split("@")[0]))
             os.kill(victim[1], signal.SIGKILL)
         time.sleep(0.005)
     assert process.wait(timeout=300) != 0

@@ -12,7 +12,7 @@ import yaml
 from avsbench.clean import find, remove
 from avsbench.cli import main
 from avsbench.datasets.acquire import SOURCES
-from avsbench.paths import Paths, atomic_folder, is_leftover
+from avsbench.paths import Paths, atomic_folder, is_leftover, temporary_of
 from avsbench.plan import Plan
 
 RELEASE = {"s4_meta_data.csv": 10, "s4_data/a.png": 100}
@@ -62,9 +62,9 @@ def house(tmp_path, dead):
     (smoke / "deep/ms3_data").symlink_to(Path(paths.unpacked("used")).resolve(), target_is_directory=True)
     write(paths.shard("s4", "train", 0, 16), 5000)
     shard = Path(paths.shard("s4", "train", 1, 16))
-    write(shard.with_name(f".{shard.name}.{dead}.tmp"), 300)
-    write(shard.with_name(f".{shard.name}.{os.getpid()}.tmp"), 300)
-    write(Path(paths.unpacked(f".x.{dead}.tmp")) / "half.png", 400)
+    write(shard.with_name(f".{shard.name}.{dead}@{MACHINE}.tmp"), 300)
+    write(shard.with_name(f".{shard.name}.{os.getpid()}@{MACHINE}.tmp"), 300)
+    write(Path(paths.unpacked(f".x.{dead}@{MACHINE}.tmp")) / "half.png", 400)
     write(f"{paths.downloads('s4')}/Single-source.zip", 700)
     for seed, done in (("0", True), ("1", False)):
         write(f"{paths.state('s4', 'saliency', seed)}/x.00001.pt", 200)
@@ -73,6 +73,9 @@ def house(tmp_path, dead):
             write(paths.run_weights("s4", "saliency", seed))
     write(paths.weights("resnet.pth"))
     return plan
+
+
+MACHINE = temporary_of(Path("x")).name.split("@")[1].removesuffix(".tmp")
 
 
 def listed(items, top):
@@ -86,8 +89,8 @@ def everything(top):
 def test_what_can_always_go(house, tmp_path, dead):
     unused = 110 + Path(house.paths.unpacked("unused"), SOURCES).stat().st_size
     assert listed(find(house), tmp_path) == {
-        f"data/full/s4/shards/.train.1of16.h5.{dead}.tmp": ("half-written", 300),
-        f"data/full/unpacked/.x.{dead}.tmp": ("half-written", 400),
+        f"data/full/s4/shards/.train.1of16.h5.{dead}@{MACHINE}.tmp": ("half-written", 300),
+        f"data/full/unpacked/.x.{dead}@{MACHINE}.tmp": ("half-written", 400),
         "data/full/unpacked/unused": ("unpacked, not linked to", unused),
         "results/full/s4/saliency/0/state": ("state of a finished run", 200),
     }
@@ -155,17 +158,37 @@ def test_the_verb_frees_only_with_yes(house, tmp_path, capsys):
 
 
 def test_leftovers_are_those_of_dead_processes(tmp_path, dead):
-    assert is_leftover(Path(f".x.h5.{dead}.tmp"))
-    assert is_leftover(Path(f".x.{dead}.old.tmp"))
-    assert not is_leftover(Path(f".x.h5.{os.getpid()}.tmp"))
+    assert is_leftover(Path(f".x.h5.{dead}@{MACHINE}.tmp"))
+    assert is_leftover(Path(f".x.{dead}@{MACHINE}.old.tmp"))
+    assert not is_leftover(Path(f".x.h5.{os.getpid()}@{MACHINE}.tmp"))
     assert not is_leftover(Path("x.tmp"))
+    elsewhere = tmp_path / f".x.h5.{dead}@another-machine.tmp"
+    elsewhere.touch()
+    assert not is_leftover(elsewhere), "its process may live there"
+    os.utime(elsewhere, (0, 0))
+    assert is_leftover(elsewhere)
     with atomic_folder(tmp_path / "x") as temporary:
         assert is_leftover(temporary.with_name(temporary.name.replace(str(os.getpid()), str(dead))))
 
 
 def test_what_a_user_put_beside_the_shards_stays(house):
     mine = write(f"{house.paths.dataset('s4')}/my_release/s4_data/a.png")
-    house.config["roots"]["s4"] = house.paths.dataset("s4")
+    house.config["roots"] = {}
     remove(find(house, data=True))
     assert mine.is_file()
     assert not Path(house.paths.shard("s4", "train", 0, 16)).exists()
+
+
+def test_what_lies_in_a_root_among_the_data_is_spared(house, tmp_path, caplog):
+    mine = Path(house.paths.dataset("ms3"))
+    write(mine / "features/mine.png", 100)
+    write(Path(house.paths.vpo_build("my_sounds")) / "a.wav", 100)
+    write(house.paths.vpo_candidates(), 100)
+    house.config["roots"] = {"ms3": str(mine)}
+    found = listed(find(house, data=True), tmp_path)
+    assert "data/full/ms3/features" not in found
+    assert str(mine) in caplog.text
+    assert "data/full/vpo_build/my_sounds" not in found
+    assert "data/full/vpo_build/candidates.parquet" in found
+    house.config["roots"] = {"ms3": str(tmp_path)}  # around all data: no reason to keep everything
+    assert "data/full/ms3/features" in listed(find(house, data=True), tmp_path)

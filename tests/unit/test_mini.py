@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 
 import numpy as np
@@ -17,6 +18,7 @@ from avsbench.datasets.mini_plan import plan, scene_of, sound_of
 from avsbench.datasets.mini_scene import draw, frame_tick, sounding_mask
 from avsbench.errors import AvsbenchError
 from avsbench.media.vggish_mel import vggish_mel
+from avsbench.paths import temporary_of
 
 from .rendered import SPLITS, rendered, small_card  # noqa: F401 - fixtures
 
@@ -99,7 +101,8 @@ def test_a_new_render_replaces_the_old_one_whole(tmp_path):
     folder = tmp_path / "official"
     folder.mkdir()
     (folder / "old.txt").write_text("x")
-    (tmp_path / ".official.99999.tmp").mkdir()
+    own = temporary_of(folder)  # and the same of a process that cannot exist
+    own.with_name(own.name.replace(f".{os.getpid()}@", ".4194999@")).mkdir()
     render(small_card("s4"), folder, 0, 1)
     assert not (folder / "old.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["official"]

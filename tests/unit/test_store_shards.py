@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from avsbench.errors import AvsbenchError
 from avsbench.media.sound import Sound
-from avsbench.paths import atomic
+from avsbench.paths import atomic, temporary_of
 from avsbench.store.shards import ArrayReader, ArrayWriter, Header, ShardReader, ShardWriter
 from tests.unit.test_store_manifest import IDS
 
@@ -200,9 +200,13 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     import subprocess
     import sys
 
+    def name(stem, process):
+        own = temporary_of(tmp_path / f"{stem}.h5")
+        return own.with_name(own.name.replace(f".{os.getpid()}@", f".{process}@"))
+
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    left, other = tmp_path / f".a.h5.{dead.stdout.strip()}.tmp", tmp_path / f".b.h5.{dead.stdout.strip()}.tmp"
-    live = tmp_path / f".a.h5.{os.getppid()}.tmp"
+    left, other = name("a", dead.stdout.strip()), name("b", dead.stdout.strip())
+    live = name("a", os.getppid())
     for file in (left, other, live):
         file.write_text("half")
     with atomic(tmp_path / "a.h5") as temporary:
