@@ -65,6 +65,7 @@ class Progress:
         epoch: from 0 (files and messages count from 1); the number of epochs when the training is complete.
         step: steps done in this epoch.
         best: epoch, score and all scores of the best validation so far.
+        top: epoch (from 0) and score of the best `keep_best` validations, best first; what `weights_top/` will hold.
         history: a row per validation.
         seconds: spent in training steps, waiting for data, and in validation.
         resumes: how often the training continued from a state.
@@ -73,10 +74,16 @@ class Progress:
     epoch: int = 0
     step: int = 0
     best: dict | None = None
+    top: list[dict] = field(default_factory=list)
     history: list[dict] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "wait": 0.0, "validation": 0.0})
     resumes: int = 0
     memory: dict[str, float] = field(default_factory=dict)
+
+
+def ranked(rows: list[dict], count: int) -> list[dict]:
+    """The `count` best of {epoch, score}, best first; of equal scores the earlier epoch."""
+    return sorted(rows, key=lambda row: (-row["score"], row["epoch"]))[:count]
 
 
 def wrap(method: Method, device: torch.device) -> nn.Module:
@@ -126,7 +133,7 @@ class Trainer:
         self.model = wrap(method, device)
         self.optimizers = Optimizers(method, recipe, total_steps=self.epochs * self.steps, steps_per_epoch=self.steps)
         self.progress = Progress()
-        self._state_best: set[int] = set()
+        self._state_kept: set[int] = set()
 
     def run(self) -> Progress:
         """Train to the end, from the newest state if there is one."""
@@ -134,7 +141,7 @@ class Trainer:
         if state is not None:
             self.progress = Progress(**state["progress"])
             self.progress.resumes += 1
-            self._state_best = {self.progress.best["epoch"]} if self.progress.best else set()
+            self._state_kept = self._kept()
             log.info("%s: continuing at epoch %d, step %d", self.name, self.progress.epoch + 1, self.progress.step)
         self.log = TrainLog(self.log_path, state["log"] if state else 0)
         total, done = self.epochs * self.steps, self.progress.epoch * self.steps + self.progress.step
@@ -161,6 +168,10 @@ class Trainer:
                 hint="look at the training log: the network may have collapsed",
             )
         return self.store.best_file(self.progress.best["epoch"])
+
+    def top_state_files(self) -> list[Path]:
+        """The weights of the best `keep_best` validations, best first; of equal ones the earlier."""
+        return [self.store.best_file(row["epoch"]) for row in self.progress.top]
 
     # one epoch
 
@@ -302,12 +313,19 @@ class Trainer:
         score = float(at.epoch) if self.select == LAST else scores[self.select]
         if math.isfinite(score) and (at.best is None or score > at.best["score"]):
             at.best = {"epoch": at.epoch, "score": score, "scores": scores}
-            save_weights(self.store.best_file(at.epoch), self._own(), self.description)
+        if math.isfinite(score):
+            at.top = ranked([*at.top, {"epoch": at.epoch, "score": score}], self.recipe.get("keep_best", 1))
+            if at.epoch in self._kept():
+                save_weights(self.store.best_file(at.epoch), self._own(), self.description)
         shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items() if key == self.select)
         best = f"; best so far at epoch {at.best['epoch'] + 1}" if at.best else ""
         log.info("%s: epoch %d of %d: %s%s", self.name, at.epoch + 1, self.epochs, shown, best)
 
     # state
+
+    def _kept(self) -> set[int]:
+        """Epochs whose weights the training still needs."""
+        return {row["epoch"] for row in self.progress.top}
 
     def _own(self) -> dict[str, torch.Tensor]:
         return {key: value for key, value in self.method.state_dict().items() if key in self.keys}
@@ -325,9 +343,9 @@ class Trainer:
             "log": self.log.position,
         }
         self.store.save(state, at.epoch, at.step)
-        best = {at.best["epoch"]} if at.best else set()
-        self.store.keep_best(best | self._state_best)
-        self._state_best = best
+        kept = self._kept()
+        self.store.keep_best(kept | self._state_kept)
+        self._state_kept = kept
         self._saved_at = time.monotonic()
 
     def _restore(self, state: dict) -> None:
