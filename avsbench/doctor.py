@@ -16,9 +16,10 @@ from pathlib import Path
 
 from avsbench import cards
 from avsbench.cards import DatasetCard
+from avsbench.config import load_config
 from avsbench.datasets import archives, release, space
 from avsbench.errors import AvsbenchError
-from avsbench.plan import SPLITS, UNTRAINED, Plan, Run, load_config
+from avsbench.plan import SPLITS, UNTRAINED, Plan, Run
 
 OK, TO_DO, WARNING, MISSING = "ok", "to do", "warning", "missing"
 """Marks. `to do` is what the workflow makes or downloads by itself; `missing` is what only the user can mend."""

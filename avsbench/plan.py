@@ -4,7 +4,6 @@ Nothing here imports torch or librosa; a plan over 12,000 clips and 20 variants 
 """
 
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,49 +42,6 @@ class Skip:
 
     run: Run
     reason: str
-
-
-def load_config(path: str | Path, override: dict | None = None) -> dict:
-    """The configuration file with `override` laid over it, checked against its schema."""
-    path = Path(path)
-    if not path.is_file():
-        raise AvsbenchError(
-            f"{path}: no such configuration",
-            found=f"folder {Path.cwd()}",
-            hint="run from the top folder of the project, or name the file with --config",
-        )
-    config = cards.read_yaml(path, "config")
-    return check_config(cards.merge(config, override or {}), path)
-
-
-def check_config(config: dict, where: object = "config/config.yaml") -> dict:
-    """Check a configuration (schema, then names against the cards) and return it."""
-    if isinstance(config.get("seeds"), list):
-        # `--config seeds=[1]` hands the numbers over as text.
-        seeds = [int(seed) if isinstance(seed, str) and seed.isdigit() else seed for seed in config["seeds"]]
-        config = {**config, "seeds": seeds}
-    if isinstance(config.get("vpo_sources"), dict):  # numbers within a mapping come as text as well
-        texts = ("coco", "vggsound", "masks")
-        sources = {key: v if key in texts else _number(v) for key, v in config["vpo_sources"].items()}
-        config = {**config, "vpo_sources": sources}
-    if config.get("allow_incomplete") in ("true", "false"):  # Snakemake reads True and False alone as truth values
-        config = {**config, "allow_incomplete": config["allow_incomplete"] == "true"}
-    cards.validate(config, "config", where)
-    for dataset, variants in config["runs"].items():
-        cards.known(dataset, cards.dataset_cards(), f"{where}: runs", "data set")
-        for variant in variants:
-            cards.known(variant, cards.variants(), f"{where}: runs.{dataset}", "variant")
-    for dataset, arrays in config.get("arrays", {}).items():
-        cards.known(dataset, cards.dataset_cards(), f"{where}: arrays", "data set")
-        for front_end in arrays:
-            cards.known(front_end, front_ends.FRONT_ENDS, f"{where}: arrays.{dataset}", "front end")
-    for dataset in config.get("roots", {}):
-        cards.known(dataset, cards.dataset_cards(), f"{where}: roots", "data set")
-    for dataset in config.get("mirrors", {}):
-        cards.known(dataset, cards.dataset_cards(), f"{where}: mirrors", "data set")
-    for target in config.get("overrides", {}):
-        cards.known(target, cards.variants(), f"{where}: overrides", "variant")
-    return config
 
 
 class Plan:
@@ -384,11 +340,6 @@ def _why_not(variant: cards.Variant, dataset: str, seed: str) -> str | None:
     if seed == "official" and variant.method.official is None:
         return f"the card of {variant.method.name} names no official checkpoint"
     return None
-
-
-def _number(value: object) -> object:
-    """A number that is spelled as text; anything else as it is."""
-    return yaml.safe_load(value) if isinstance(value, str) and re.fullmatch(r"[\d.]+", value) else value
 
 
 def _compact(value: object) -> str:

@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable
 
 from avsbench import cards
-from avsbench.plan import SPLITS, Plan, load_config
+from avsbench.config import load_config
+from avsbench.plan import SPLITS, Plan
 
 __all__ = ["SPLITS", "Verbs", "config_overrides", "plan_of", "run_spec"]
 

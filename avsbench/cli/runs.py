@@ -5,7 +5,8 @@ import logging
 
 from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
-from avsbench.plan import PRETRAIN_DATASETS, UNTRAINED, Plan, load_config
+from avsbench.config import load_config
+from avsbench.plan import PRETRAIN_DATASETS, UNTRAINED, Plan
 
 log = logging.getLogger("avsbench")
 

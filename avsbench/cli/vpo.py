@@ -5,8 +5,9 @@ from pathlib import Path
 
 from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides, plan_of
+from avsbench.config import load_config
 from avsbench.errors import AvsbenchError
-from avsbench.plan import Plan, load_config
+from avsbench.plan import Plan
 
 
 def register(verbs: Verbs) -> None:

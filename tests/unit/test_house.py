@@ -14,7 +14,7 @@ FLOORS = [
     {"errors", "paths"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
-    {"datasets", "store", "features", "transforms", "plan", "front_end_groups"},
+    {"datasets", "store", "features", "transforms", "config", "plan", "front_end_groups"},
     {"registry", "predictor", "provenance", "spec"},
     {"evaluation"},
     {"engine"},
@@ -96,8 +96,8 @@ def test_planning_imports_neither_torch_nor_librosa():
     import sys
 
     code = (
-        "import sys, avsbench.plan, avsbench.digest, avsbench.workflow;"
-        "avsbench.plan.Plan(avsbench.plan.load_config('config/config.yaml')).runs;"
+        "import sys, avsbench.config, avsbench.plan, avsbench.digest, avsbench.workflow;"
+        "avsbench.plan.Plan(avsbench.config.load_config('config/config.yaml')).runs;"
         "print([m for m in ('torch', 'librosa', 'pandas', 'h5py') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cards.PROJECT, check=True)

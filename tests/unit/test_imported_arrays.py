@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from avsbench import cards, provenance, registry
+from avsbench.config import check_config
 from avsbench.engine.train import identity
 from avsbench.errors import AvsbenchError
-from avsbench.plan import Plan, Run, check_config
+from avsbench.plan import Plan, Run
 from avsbench.report.failures import find_failures
 from avsbench.report.leaderboard import write_leaderboard
 from avsbench.spec import RunSpec

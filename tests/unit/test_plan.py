@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from avsbench import plan
+from avsbench.config import check_config, load_config
 from avsbench.errors import AvsbenchError
 
 
@@ -14,7 +15,7 @@ def config(**changes):
 
 
 def planned(**changes):
-    return plan.Plan(plan.check_config(config(**changes)))
+    return plan.Plan(check_config(config(**changes)))
 
 
 def test_runs_are_dataset_times_variant_times_seed():
@@ -123,9 +124,9 @@ def test_configuration_file_errors_name_the_line(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("scale: mini\nruns: {s4: [saliency]}\nseedz: [0]\n")
     with pytest.raises(AvsbenchError, match=r"config\.yaml:3: unknown key 'seedz'"):
-        plan.load_config(file)
+        load_config(file)
 
 
 def test_missing_configuration_says_what_to_do(tmp_path):
     with pytest.raises(AvsbenchError, match="--config"):
-        plan.load_config(tmp_path / "none.yaml")
+        load_config(tmp_path / "none.yaml")

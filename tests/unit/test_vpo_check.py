@@ -10,12 +10,13 @@ import soundfile
 from PIL import Image
 
 from avsbench import cards, cli, digest
+from avsbench.config import load_config
 from avsbench.datasets import acquire
 from avsbench.datasets.vpo_build import Kind, Sources, check_set
 from avsbench.datasets.vpo_build.layout import AUDIOS, place_of_image, place_of_mask
 from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths
-from avsbench.plan import Plan, load_config
+from avsbench.plan import Plan
 
 from .vpo_built import built, own  # noqa: F401 - fixtures
 

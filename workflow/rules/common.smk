@@ -1,9 +1,10 @@
 # Cards and configuration -> the lists that rules ask for. The logic lives in avsbench.plan, where tests reach it.
 from avsbench import cards, digest, plan, workflow as house
+from avsbench.config import check_config
 
 for file in workflow.configfiles:
     cards.read_yaml(file, "config", partial=True)
-PLAN = plan.Plan(plan.check_config(config))
+PLAN = plan.Plan(check_config(config))
 PATHS = PLAN.paths
 OPTIONS = PLAN.cli_options()
 
