@@ -73,10 +73,13 @@ class Method(nn.Module):
     Attributes:
         channels: K of `scores`: 1 = sigmoid, 2 = softmax of channel 1, otherwise argmax over K classes.
         trainable: False for a method without a train rule (`loss` is never called).
+        summed_terms: names of loss terms that are sums over the batch. The others are means over it, so that the engine
+            may weigh the parts of a batch that devices and accumulation see apart.
     """
 
     channels: int = 1
     trainable: bool = True
+    summed_terms: frozenset[str] = frozenset()
 
     def forward(self, batch: Batch) -> Output:
         """Everything that `loss` and `scores` need, and never more than that."""
@@ -121,6 +124,12 @@ class Method(nn.Module):
 
     def transforms(self, recipe: dict):
         """Published training augmentation: a callable (clip: dict, generator: torch.Generator) -> dict, or None."""
+        return None
+
+    def device_transforms(self, recipe: dict):
+        """A faster training augmentation for batches on the device, for recipes with `compute: {augment: device}`: a
+        callable (Batch, torch.Generator) -> Batch, or None where the method offers none. Never the published numbers.
+        """
         return None
 
     def encoders(self) -> dict[str, nn.Module]:

@@ -45,7 +45,7 @@ class StateStore:
 
     def save(self, state: dict, epoch: int, step: int) -> Path:
         """Write a state; only the newest two stay."""
-        path = self.folder / f"{self.identity}.{epoch:05d}.{step:08d}.pt"
+        path = self._file(epoch, step)
         with writing(path) as temporary, open(temporary, "wb") as file:
             torch.save({"identity": self.identity, **state}, file)
             file.flush()
@@ -55,9 +55,13 @@ class StateStore:
             old.unlink()
         return path
 
-    def load(self) -> dict | None:
-        """The newest readable state, or None. An unreadable one is named, removed, and the one before is taken."""
-        for path in self._states():
+    def load(self, place: tuple[int, int] | None = None) -> dict | None:
+        """The newest readable state, or None. An unreadable one is named, removed, and the one before is taken.
+
+        Args:
+            place: (epoch, step) of the one to take, which another process of the same training has chosen.
+        """
+        for path in self._states() if place is None else [self._file(*place)]:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 if state["identity"] == self.identity:
@@ -88,6 +92,9 @@ class StateStore:
         """Forget earlier states and be ready for new ones."""
         self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _file(self, epoch: int, step: int) -> Path:
+        return self.folder / f"{self.identity}.{epoch:05d}.{step:08d}.pt"
 
     def _states(self) -> list[Path]:
         """Newest first."""

@@ -1,12 +1,18 @@
-"""Batches of a run, from the store: the training split shuffled by (seed, epoch), the validation split in csv order."""
+"""Batches of a run, from the store: the training split shuffled by (seed, epoch), the validation split in csv order.
+
+A step's clips may be divided: among the devices of a training, and on each into micro-batches that follow one another
+before the update. Which clips make a step never depends on that.
+"""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Batch, Method
+from avsbench.engine.distributed import Group
 from avsbench.errors import AvsbenchError
 from avsbench.spec import RunSpec
-from avsbench.store.loader import ClipDataset, make_loader
+from avsbench.store.loader import ClipDataset, epoch_batches, load_batches
 
 MOST_WORKERS = 8
 CACHE_BYTES = 256e6
@@ -17,6 +23,86 @@ def own_sizes(variant: Variant, dataset: DatasetCard) -> bool:
     return dataset.native or variant.method.native
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one forward pass of a step sees.
+
+    Attributes:
+        batch: its clips.
+        weight: its part of the step's clips; 0 for a stand-in that only keeps a process in step with the others.
+    """
+
+    batch: Batch
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a step's clips are divided.
+
+    Attributes:
+        batch: clips of a step (the effective batch).
+        parts: micro-batches of a step, over all devices.
+        world: devices.
+        notes: what differs from the published set-up, in words.
+    """
+
+    batch: int
+    parts: int = 1
+    world: int = 1
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, recipe: dict, published: int, world: int) -> "Division":
+        """The division that a recipe asks for.
+
+        A micro-batch is the published share of a device, batch / `published`, or `micro_batch` of the recipe. Fewer
+        devices accumulate. With `accumulate: false`, for losses that depend on what else is in the batch, each device
+        takes its clips at once.
+
+        Args:
+            published: devices that the card asks for (0: none, as one).
+            world: devices that there are.
+        """
+        batch, published, notes = recipe["batch"], max(1, published), []
+        if not recipe.get("accumulate", True):
+            parts = world
+            if world != published:
+                notes.append(
+                    f"the loss sees {batch / world:g} clips at once, {batch / published:g} in the published set-up "
+                    f"({published} device{'s' * (published > 1)}): accumulate is false"
+                )
+        else:
+            parts = -(-batch // recipe["micro_batch"]) if "micro_batch" in recipe else published
+            parts = -(-parts // world) * world
+            if parts != published:
+                notes.append(
+                    f"batch statistics over {batch / parts:g} clips, {batch / published:g} in the published set-up"
+                )
+        return cls(batch, parts, world, tuple(notes))
+
+    @property
+    def micro_batch(self) -> int:
+        """Clips of the largest micro-batch."""
+        return -(-self.batch // self.parts)
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches of a step on each device."""
+        return self.parts // self.world
+
+    def shares(self, clips: list[int], rank: int) -> list[tuple[list[int], float]]:
+        """(clips, weight) of each forward pass of process `rank` for a step over `clips`.
+
+        Parts differ by one clip at most. Where a step has fewer clips than parts (the last of an epoch), empty ones fall
+        away; a process left without any takes the first clip with weight 0.
+        """
+        bounds = [round(len(clips) * part / self.parts) for part in range(self.parts + 1)]
+        parts = [clips[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        mine = [part for part in parts[rank :: self.world] if part]
+        return [(part, len(part) / len(clips)) for part in mine] or [(clips[:1], 0.0)]
+
+
 class StoredData:
     """Train and validation batches; the test split is out of reach here.
 
@@ -24,22 +110,36 @@ class StoredData:
     `batch_independent`, or whose clips differ in size, gets one clip at a time, as in predict.
     """
 
-    def __init__(self, spec: RunSpec, variant: Variant, dataset: DatasetCard, method: Method, on_gpu: bool):
+    def __init__(
+        self,
+        spec: RunSpec,
+        variant: Variant,
+        dataset: DatasetCard,
+        method: Method,
+        on_gpu: bool,
+        *,
+        division: Division | None = None,
+        group: Group | None = None,
+        augment: bool = True,
+    ):
         card = variant.method
         inputs = {"front_ends": tuple(card.front_ends), "features": tuple(card.features)}
         self.spec, self.dataset, self.on_gpu = spec, dataset, on_gpu
+        self.group = group or Group()
         self.batch: int = spec.recipe["batch"]
+        self.division = division or Division(self.batch)
         # With a GPU the processor's threads read data; without one they compute.
-        self.workers = min(spec.threads - 1, MOST_WORKERS) if on_gpu else 0
-        self.validation_batch = self.batch if card.batch_independent and not own_sizes(variant, dataset) else 1
+        threads = max(1, spec.threads // self.group.world)
+        self.workers = min(threads - 1, MOST_WORKERS) if on_gpu else 0
+        alone = not card.batch_independent or own_sizes(variant, dataset)
+        self.validation_batch = 1 if alone else self.division.micro_batch
         clips = dataset.splits[spec.scale]
         # What fits stays in memory, raw: three colours and a mask a pixel.
         inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * 4 < CACHE_BYTES
         inputs["image_size"] = spec.image_size
         inputs |= {"native": card.native, "arrays": spec.arrays}
-        self.training = ClipDataset(
-            spec.paths, dataset, "train", **inputs, transform=method.transforms(spec.recipe), masks=True
-        )
+        transform = method.transforms(spec.recipe) if augment else None
+        self.training = ClipDataset(spec.paths, dataset, "train", **inputs, transform=transform, masks=True)
         self.held_out = ClipDataset(spec.paths, dataset, "val", **inputs, transform=None, masks=True)
         for split, clips in (("train", self.training), ("val", self.held_out)):
             if not len(clips):
@@ -48,32 +148,31 @@ class StoredData:
         if "epoch_steps" in spec.recipe:
             self.steps_per_epoch = min(self.steps_per_epoch, spec.recipe["epoch_steps"])
 
-    def train(self, epoch: int, skip: int) -> Iterator[Batch]:
-        """Batches of one epoch without the first `skip`."""
-        return iter(
-            make_loader(
+    def train(self, epoch: int, skip: int) -> Iterator[list[Share]]:
+        """This process's shares of each step of one epoch, without the first `skip` steps."""
+        seed = int(self.spec.seed)
+        steps = epoch_batches(len(self.training), self.batch, seed=seed, epoch=epoch, shuffle=True)
+        planned = [self.division.shares(step, self.group.rank) for step in steps[skip : self.steps_per_epoch]]
+        batches = iter(
+            load_batches(
                 self.training,
-                batch=self.batch,
-                seed=int(self.spec.seed),
+                [clips for shares in planned for clips, _ in shares],
+                seed=seed,
                 epoch=epoch,
-                shuffle=True,
                 workers=self.workers,
                 pad_to=self.dataset.frames,
-                skip=skip,
-                stop=self.steps_per_epoch,
                 pin_memory=self.on_gpu,
             )
         )
+        return ([Share(next(batches), weight) for _, weight in shares] for shares in planned)
 
     def validation(self) -> Iterable[Batch]:
-        """Batches of the validation split."""
-        return make_loader(
+        """This process's batches of the validation split: of n processes every n-th."""
+        batches = epoch_batches(len(self.held_out), self.validation_batch, seed=0, epoch=0, shuffle=False)
+        return load_batches(
             self.held_out,
-            batch=self.validation_batch,
+            batches[self.group.rank :: self.group.world],
             seed=int(self.spec.seed),
-            epoch=0,
-            shuffle=False,
             workers=self.workers,
-            pad_to=None,
             pin_memory=self.on_gpu,
         )

@@ -1,7 +1,9 @@
 """The one training loop: what every method and every data set goes through, resumable at any step.
 
 Random numbers are seeded anew for each epoch from (seed, epoch), and a state inside an epoch holds all generators,
-so an interrupted training ends with the same weights as an undisturbed one (bit for bit on CPU).
+so an interrupted training ends with the same weights as an undisturbed one (bit for bit on CPU). Several processes may
+train together: they run the same loop over shares of the same steps, agree after each step on whether to go on, and the
+first one writes.
 """
 
 import logging
@@ -9,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,8 +24,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from avsbench import devices
 from avsbench.contract import Batch, Method
 from avsbench.engine.checkpoint import StateStore, save_weights
+from avsbench.engine.compute import Compute, TrainingStep
+from avsbench.engine.data import Share
+from avsbench.engine.distributed import Group
 from avsbench.engine.optim import Optimizers
-from avsbench.engine.seeds import rng_state, seed_everything, set_rng_state
+from avsbench.engine.seeds import mix, rng_state, seed_everything, set_rng_state
 from avsbench.engine.signals import StopSignals
 from avsbench.engine.trainlog import TrainLog, Window
 from avsbench.errors import AvsbenchError
@@ -42,17 +47,21 @@ class Data(Protocol):
 
     steps_per_epoch: int
 
-    def train(self, epoch: int, skip: int) -> Iterator[Batch]:
-        """Batches of one epoch in its order, without the first `skip`. Draws from no global random generator."""
+    def train(self, epoch: int, skip: int) -> Iterator[list[Share]]:
+        """This process's shares of each step of one epoch, in its order, without the first `skip` steps. Draws from no
+        global random generator.
+        """
 
     def validation(self) -> Iterable[Batch]:
-        """Batches of the validation split, always in the same order."""
+        """This process's batches of the validation split, always in the same order."""
 
 
 class Validator(Protocol):
     """Scores of one validation epoch."""
 
     def update(self, scores: torch.Tensor, masks: torch.Tensor, batch: Batch) -> None: ...
+
+    def merge(self, other: "Validator") -> "Validator": ...
 
     def compute(self) -> dict[str, float]: ...
 
@@ -86,9 +95,17 @@ def ranked(rows: list[dict], count: int) -> list[dict]:
     return sorted(rows, key=lambda row: (-row["score"], row["epoch"]))[:count]
 
 
-def wrap(method: Method, device: torch.device) -> nn.Module:
-    """What the loop calls for a forward pass. The one place for a wrapper over several devices; one needs none."""
-    return method.to(device)
+@dataclass
+class Launched:
+    """A step that the device may still be busy with; its numbers are read one step later, so that nothing waits."""
+
+    step: int
+    names: list[str]
+    numbers: torch.Tensor
+    norm: torch.Tensor | None
+    rates: list[float]
+    clip_ids: list[str]
+    clips: int
 
 
 class Trainer:
@@ -105,6 +122,8 @@ class Trainer:
         name: for the progress bar and messages.
         description: goes into the header of weight files.
         save_every: seconds between resume states inside an epoch; the end of an epoch always saves one.
+        compute: precision and the like; None: what the recipe says.
+        group: the processes that train together; None: this one alone.
     """
 
     def __init__(
@@ -121,6 +140,8 @@ class Trainer:
         name: str,
         description: dict,
         save_every: float = 300.0,
+        compute: Compute | None = None,
+        group: Group | None = None,
     ):
         self.method, self.recipe, self.seed, self.device = method, recipe, seed, device
         self.data, self.make_validator, self.store = data, validator, store
@@ -130,26 +151,39 @@ class Trainer:
         self.select: str = recipe["select"]
         # Fixed now: an encoder that `on_epoch` freezes for a while is still part of the weights.
         self.keys = set(method.own_state())
-        self.model = wrap(method, device)
-        self.optimizers = Optimizers(method, recipe, total_steps=self.epochs * self.steps, steps_per_epoch=self.steps)
+        self.group = group or Group()
+        self.compute = (compute or Compute.of(recipe)).on(device)
+        self.compute.prepare(method, device)
+        self.model: nn.Module = TrainingStep(method, self.compute)
+        self._wrapped: set[str] | None = None
+        self.augment = method.device_transforms(recipe) if self.compute.augment == "device" else None
+        self.optimizers = Optimizers(
+            method,
+            recipe,
+            total_steps=self.epochs * self.steps,
+            steps_per_epoch=self.steps,
+            fused=self.compute.fused,
+        )
         self.progress = Progress()
         self._state_kept: set[int] = set()
 
     def run(self) -> Progress:
         """Train to the end, from the newest state if there is one."""
-        state = self.store.load()
+        state = self._newest_state()
         if state is not None:
             self.progress = Progress(**state["progress"])
             self.progress.resumes += 1
             self._state_kept = self._kept()
             log.info("%s: continuing at epoch %d, step %d", self.name, self.progress.epoch + 1, self.progress.step)
-        self.log = TrainLog(self.log_path, state["log"] if state else 0)
+        self.log = TrainLog(self.log_path, state["log"] if state else 0) if self.group.first else None
         total, done = self.epochs * self.steps, self.progress.epoch * self.steps + self.progress.step
         with ExitStack() as stack:
-            stack.callback(self.log.close)
-            self.stop = stack.enter_context(StopSignals())
+            if self.log is not None:
+                stack.callback(self.log.close)
+            self.stop = stack.enter_context(StopSignals(patient=self.group.world > 1))
+            silent = None if self.group.first else True
             self.bar = stack.enter_context(
-                tqdm(total=total, initial=done, desc=self.name, unit="step", disable=None, dynamic_ncols=True)
+                tqdm(total=total, initial=done, desc=self.name, unit="step", disable=silent, dynamic_ncols=True)
             )
             if not self.bar.disable:
                 stack.enter_context(logging_redirect_tqdm())
@@ -186,78 +220,123 @@ class Trainer:
             # What on_epoch did to weights or banks had happened before this state was taken.
             self._restore(state)
         self.method.train()
+        self._wrap()
+        if not self.group.first:  # on_epoch draws alike everywhere, dropout does not
+            seed_everything(self.seed, "epoch", at.epoch, self.group.rank)
         if at.step < self.steps:
-            batches = iter(self.data.train(at.epoch, at.step))
+            steps = iter(self.data.train(at.epoch, at.step))
             if inside:
-                set_rng_state(state["rng"])
-            self._train(batches)
+                self._restore_rng(state)
+            self._train(steps)
         if self._validation_due():
             self._validate()
         at.epoch, at.step = at.epoch + 1, 0
         self._save()
 
-    def _train(self, batches: Iterator[Batch]) -> None:
-        at, window = self.progress, Window()
+    def _wrap(self) -> None:
+        """Wrap the step for several processes, anew when an epoch trains other parameters than the one before."""
+        trained = {name for name, parameter in self.method.named_parameters() if parameter.requires_grad}
+        if trained != self._wrapped:
+            self.model = self.group.wrap(TrainingStep(self.method, self.compute), self.device)
+            self._wrapped = trained
+
+    def _train(self, steps: Iterator[list[Share]]) -> None:
+        at, window, pending = self.progress, Window(), None
         every = max(1, self.steps // LINES_PER_EPOCH)
         while at.step < self.steps:
             started = time.monotonic()
-            batch = self._next(batches)
+            shares = self._next(steps)
             waited = time.monotonic() - started
-            step = at.epoch * self.steps + at.step
-            terms, norm, rates = self._step(batch.to(self.device), step)
+            launched = self._launch(shares, at.epoch * self.steps + at.step)
             at.step += 1
+            line = at.step % every == 0 or at.step == self.steps
+            stopped, save = self.group.largest(self.stop.caught, time.monotonic() - self._saved_at >= self.save_every)
+            settle = [pending] if pending else []
+            # What is written down, or kept, must be known to be finite.
+            if line or stopped or save or self.device.type == "cpu":
+                settle, pending = [*settle, launched], None
+            else:
+                pending = launched
+            for step in settle:
+                terms, norm = self._settle(step)
+                window.add(terms, clips=step.clips)
             spent = time.monotonic() - started
             at.seconds["train"] += spent
             at.seconds["wait"] += waited
-            window.add(terms, clips=len(batch), spent=spent, waited=waited)
+            window.took(spent=spent, waited=waited)
             self.bar.update()
-            if at.step % every == 0 or at.step == self.steps:
-                self._write_line(window, norm, rates)
+            if line:
+                self._write_line(window, norm, launched.rates)
                 window = Window()
-            if self.stop.caught:
-                self._leave()
-            if time.monotonic() - self._saved_at >= self.save_every:
+            if stopped:
+                self._leave(int(stopped))
+            if save:
                 self._save()
 
-    def _next(self, batches: Iterator[Batch]) -> Batch:
+    def _next(self, steps: Iterator[list[Share]]) -> list[Share]:
         try:
-            return next(batches)
+            return next(steps)
         except StopIteration:
             raise AvsbenchError(
                 f"{self.name}: the training data ended early",
-                found=f"{self.progress.step} batches",
-                expected=f"{self.steps} batches an epoch",
+                found=f"{self.progress.step} steps",
+                expected=f"{self.steps} steps an epoch",
             ) from None
         except Exception:
             # A signal to the whole process group also ends the loader's workers; the weights are intact.
-            if self.stop.caught:
-                self._leave()
+            if self.stop.caught and self.group.world == 1:
+                self._leave(self.stop.caught)
             raise
 
-    def _step(self, batch: Batch, step: int) -> tuple[dict[str, float], float | None, list[float]]:
-        """One update; returns the loss terms, the gradient's norm (when clipped) and the learning rates."""
+    def _launch(self, shares: list[Share], step: int) -> Launched:
+        """One update: forward and backward for each share, then the optimisers."""
         rates = self.optimizers.set_step(step)
-        terms = self.method.loss(self.model(batch), batch, step)
-        total = torch.stack([term.float() for term in terms.values()]).sum()
-        numbers = torch.stack([term.detach().float() for term in terms.values()]).tolist()
-        values = dict(zip(terms, numbers, strict=True))
-        if not math.isfinite(sum(numbers)):
-            self._diverged("the loss is not finite", values, rates, batch, step)
         self.optimizers.zero_grad()
-        total.backward()
+        sums, world = None, self.group.world
+        for number, share in enumerate(shares, 1):
+            batch = share.batch.to(self.device)
+            if self.augment is not None:
+                batch = self.augment(batch, self._generator(step, number))
+            with self._synchronised(number == len(shares)):
+                terms = self.model(batch, step)
+                # Gradients are averaged over processes; shares of a mean weigh as their clips, sums add up.
+                scales = [1.0 if name in self.method.summed_terms else share.weight for name in terms]
+                parts = [term * scale for term, scale in zip(terms.values(), scales, strict=True)]
+                total = torch.stack(parts).sum()
+                (total * world if world > 1 else total).backward()
+            numbers = torch.stack([part.detach() for part in parts])
+            sums = numbers if sums is None else sums + numbers
         norm = self.optimizers.step()
-        if norm is not None and not math.isfinite(norm):
-            self._diverged("the gradient is not finite", values, rates, batch, step)
-        return values, norm, rates
+        ids = [name for share in shares for name in share.batch.clip_ids]
+        clips = sum(len(share.batch) for share in shares if share.weight) * world
+        return Launched(step, list(terms), self.group.add(sums), norm, rates, ids, clips)
 
-    def _diverged(self, what: str, terms: dict, rates: list[float], batch: Batch, step: int) -> None:
+    def _synchronised(self, last: bool):
+        """Processes exchange gradients with the last share of a step alone."""
+        return nullcontext() if last or self.group.world == 1 else self.model.no_sync()
+
+    def _generator(self, step: int, share: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(mix(self.seed, "augment", step, share, self.group.rank))
+
+    def _settle(self, launched: Launched) -> tuple[dict[str, float], float | None]:
+        """The loss terms and the gradient's norm (when clipped) of a step, once the device has them."""
+        numbers = launched.numbers.tolist()
+        values = dict(zip(launched.names, numbers, strict=True))
+        if not math.isfinite(sum(numbers)):
+            self._diverged("the loss is not finite", values, launched)
+        norm = None if launched.norm is None else float(launched.norm)
+        if norm is not None and not math.isfinite(norm):
+            self._diverged("the gradient is not finite", values, launched)
+        return values, norm
+
+    def _diverged(self, what: str, terms: dict, launched: Launched) -> None:
         raise AvsbenchError(
-            f"{self.name}: {what} at step {step} (epoch {self.progress.epoch + 1})",
+            f"{self.name}: {what} at step {launched.step} (epoch {self.progress.epoch + 1})",
             found="; ".join(
                 [
                     ", ".join(f"{name} = {value:.4g}" for name, value in terms.items()),
-                    f"learning rate {', '.join(f'{rate:.3g}' for rate in rates)}",
-                    f"clips {', '.join(batch.clip_ids)}",
+                    f"learning rate {', '.join(f'{rate:.3g}' for rate in launched.rates)}",
+                    f"clips {', '.join(launched.clip_ids)}",
                 ]
             ),
             expected="finite numbers",
@@ -267,7 +346,7 @@ class Trainer:
     def _write_line(self, window: Window, norm: float | None, rates: list[float]) -> None:
         at = self.progress
         means = window.means()
-        self.log.write(
+        self._write(
             kind="train",
             epoch=at.epoch + 1,
             step=at.epoch * self.steps + at.step,
@@ -283,6 +362,10 @@ class Trainer:
         self._loss = sum(means.values())
         best = f"{at.best['score']:.4f}" if at.best else "-"
         self.bar.set_postfix({"epoch": f"{at.epoch + 1}/{self.epochs}", "loss": f"{self._loss:.4f}", "best": best})
+
+    def _write(self, **line: object) -> None:
+        if self.log is not None:
+            self.log.write(**line)
 
     # validation
 
@@ -300,22 +383,25 @@ class Trainer:
         validator = self.make_validator()
         for batch in self.data.validation():
             batch = batch.to(self.device)
-            scores = self.method.scores(self.model(batch), tuple(batch.masks.shape[-2:]))
+            scores = self.method.scores(self.compute.forward(self.method, batch), tuple(batch.masks.shape[-2:]))
             validator.update(scores, self.method.masks(scores), batch)
-            if self.stop.caught:
-                self._leave()
-        scores = {name: float(value) for name, value in validator.compute().items()}
+            if self.stop.caught and self.group.world == 1:
+                self._leave(self.stop.caught)
+        (stopped,) = self.group.largest(self.stop.caught)
+        if stopped:
+            self._leave(int(stopped))
+        scores = self.group.share(_merged(self.group.gather(validator)))
         devices.synchronize(self.device)
         seconds = time.monotonic() - started
         at.seconds["validation"] += seconds
         at.history.append({"epoch": at.epoch + 1, **scores})
-        self.log.write(kind="validation", epoch=at.epoch + 1, scores=scores, seconds=round(seconds, 3))
+        self._write(kind="validation", epoch=at.epoch + 1, scores=scores, seconds=round(seconds, 3))
         score = float(at.epoch) if self.select == LAST else scores[self.select]
         if math.isfinite(score) and (at.best is None or score > at.best["score"]):
             at.best = {"epoch": at.epoch, "score": score, "scores": scores}
         if math.isfinite(score):
             at.top = ranked([*at.top, {"epoch": at.epoch, "score": score}], self.recipe.get("keep_best", 1))
-            if at.epoch in self._kept():
+            if at.epoch in self._kept() and self.group.first:
                 save_weights(self.store.best_file(at.epoch), self._own(), self.description)
         shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items() if key == self.select)
         best = f"; best so far at epoch {at.best['epoch'] + 1}" if at.best else ""
@@ -332,21 +418,37 @@ class Trainer:
 
     def _save(self) -> None:
         at = self.progress
+        mine = {"rng": rng_state(), "extra": on_cpu(self.method.extra_state())}
+        ranks = self.group.gather(mine)
+        self._saved_at = time.monotonic()
+        if ranks is None:
+            return
         at.memory = {**at.memory, **{k: max(v, at.memory.get(k, 0.0)) for k, v in memory_mb(self.device).items()}}
         state = {
             "progress": vars(at),
             "model": self._own(),
             "optimizers": self.optimizers.state_dict(),
-            "extra": self.method.extra_state(),
+            "ranks": ranks,
             "frozen": [name for name, p in self.method.named_parameters() if not p.requires_grad],
-            "rng": rng_state(),
             "log": self.log.position,
         }
         self.store.save(state, at.epoch, at.step)
         kept = self._kept()
         self.store.keep_best(kept | self._state_kept)
         self._state_kept = kept
-        self._saved_at = time.monotonic()
+
+    def _newest_state(self) -> dict | None:
+        """The state to continue from; all processes take the same file."""
+        state = self.store.load() if self.group.first else None
+        place = self.group.share((state["progress"]["epoch"], state["progress"]["step"]) if state else None)
+        if place is None or self.group.first:
+            return state
+        return self.store.load(place)
+
+    def _mine(self, state: dict) -> dict | None:
+        """What a state holds for this process; None where fewer processes took it."""
+        ranks = state["ranks"]
+        return ranks[self.group.rank] if len(ranks) == self.group.world else None
 
     def _restore(self, state: dict) -> None:
         load_own(self.method, state["model"], self.store.folder, self.keys)
@@ -354,13 +456,41 @@ class Trainer:
         for name, parameter in self.method.named_parameters():
             parameter.requires_grad_(name not in frozen)
         self.optimizers.load_state_dict(state["optimizers"])
-        self.method.load_extra_state(state["extra"])
+        # A bank that other processes filled is better than an empty one.
+        self.method.load_extra_state((self._mine(state) or state["ranks"][0])["extra"])
 
-    def _leave(self) -> None:
+    def _restore_rng(self, state: dict) -> None:
+        mine, at = self._mine(state), self.progress
+        if mine is not None:
+            set_rng_state(mine["rng"])
+        else:  # other devices than before: the same steps, other random numbers
+            seed_everything(self.seed, "epoch", at.epoch, "step", at.step, self.group.rank)
+
+    def _leave(self, number: int) -> None:
         """Save and go, after a signal; the exit code tells which."""
         self._save()
-        name = signal.Signals(self.stop.caught).name
+        self.group.wait()  # whoever leaves first takes the others along
+        name = signal.Signals(number).name
         log.warning("%s: stopped by %s; the state is saved, the same command continues", self.name, name)
-        if self.stop.caught == signal.SIGINT:
+        if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + self.stop.caught)
+        raise SystemExit(128 + number)
+
+
+def _merged(validators: list[Validator] | None) -> dict[str, float] | None:
+    """Scores over what all processes have validated."""
+    if validators is None:
+        return None
+    whole = validators[0]
+    for other in validators[1:]:
+        whole = whole.merge(other)
+    return {name: float(value) for name, value in whole.compute().items()}
+
+
+def on_cpu(state: object) -> object:
+    """Nested dicts, lists and tuples with every tensor on the CPU."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().cpu()
+    if isinstance(state, dict):
+        return {key: on_cpu(value) for key, value in state.items()}
+    return type(state)(map(on_cpu, state)) if isinstance(state, (list, tuple)) else state

@@ -62,12 +62,15 @@ class Optimizers:
     Args:
         method: its `parameter_groups(recipe)` decide what trains, and how.
         recipe: `optimizer`, `schedule` and `clip_norm` are read here.
+        fused: one kernel for a whole update; otherwise torch chooses.
 
     Raises:
         AvsbenchError: a group has an unknown key, a parameter is in two groups, or in none though it trains.
     """
 
-    def __init__(self, method: Method, recipe: dict, *, total_steps: int, steps_per_epoch: int):
+    def __init__(
+        self, method: Method, recipe: dict, *, total_steps: int, steps_per_epoch: int, fused: bool = False
+    ):
         self.clip_norm = recipe.get("clip_norm")
         groups = method.parameter_groups(recipe)
         _check_groups(method, groups)
@@ -85,7 +88,7 @@ class Optimizers:
             entry["factor"] = schedule_factor(schedule, total_steps, steps_per_epoch)
             gathered.setdefault(name, []).append(entry)
         self._factors = [[entry.pop("factor") for entry in entries] for entries in gathered.values()]
-        self._parts = [OPTIMIZERS[name](entries) for name, entries in gathered.items()]
+        self._parts = [OPTIMIZERS[name](entries, fused=fused or None) for name, entries in gathered.items()]
         self.parameters: list[nn.Parameter] = [
             p for part in self._parts for group in part.param_groups for p in group["params"]
         ]
@@ -103,13 +106,11 @@ class Optimizers:
         for part in self._parts:
             part.zero_grad(set_to_none=True)
 
-    def step(self) -> float | None:
-        """Clip the gradient (when the recipe says so) and update; returns the norm before clipping, or None."""
+    def step(self) -> torch.Tensor | None:
+        """Clip the gradient (when the recipe says so) and update; returns the norm before clipping, on its device."""
         norm = None
         if self.clip_norm is not None:
-            norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
-            if not math.isfinite(norm):
-                return norm  # the caller names the step; the weights stay as they were
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         for part in self._parts:
             part.step()
         return norm

@@ -5,11 +5,16 @@ import threading
 
 
 class StopSignals:
-    """Notes SIGTERM and SIGINT instead of dying at once; a second one ends the process the usual way."""
+    """Notes SIGTERM and SIGINT instead of dying at once; a second one ends the process the usual way.
+
+    Args:
+        patient: ignore further ones. In a group of processes each gets a signal twice: its own, and its parent's.
+    """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self):
+    def __init__(self, patient: bool = False):
+        self.patient = patient
         self.caught = 0
         self._before: dict[int, object] = {}
 
@@ -24,5 +29,7 @@ class StopSignals:
 
     def _note(self, number, frame) -> None:
         if self.caught:
+            if self.patient:
+                return
             raise KeyboardInterrupt
         self.caught = number

@@ -49,10 +49,12 @@ class Window:
         self.steps = self.clips = 0
         self.spent = self.waited = 0.0
 
-    def add(self, terms: dict[str, float], *, clips: int, spent: float, waited: float) -> None:
+    def add(self, terms: dict[str, float], *, clips: int) -> None:
         for name, value in terms.items():
             self.sums[name] += value
         self.steps, self.clips = self.steps + 1, self.clips + clips
+
+    def took(self, *, spent: float, waited: float) -> None:
         self.spent, self.waited = self.spent + spent, self.waited + waited
 
     def means(self) -> dict[str, float]:

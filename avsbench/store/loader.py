@@ -90,7 +90,22 @@ def make_loader(
         pin_memory: put batches into page-locked memory.
     """
     batches = epoch_batches(len(dataset), batch, seed=seed, epoch=epoch, shuffle=shuffle, drop_last=drop_last)
-    batches = batches[skip:stop]
+    return load_batches(
+        dataset, batches[skip:stop], seed=seed, epoch=epoch, workers=workers, pad_to=pad_to, pin_memory=pin_memory
+    )
+
+
+def load_batches(
+    dataset: ClipDataset,
+    batches: list[list[int]],
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    workers: int = 0,
+    pad_to: int | None = None,
+    pin_memory: bool = False,
+) -> "Loader":
+    """Batches of these clips (numbers in csv order); the rest as in `make_loader`."""
     if workers and dataset.cache:
         dataset.preload()  # before the workers fork: each would otherwise fill and lose a cache of its own
     return Loader(

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from avsbench.contract import Batch, Method, normalize_frames
 from avsbench.engine.checkpoint import StateStore
+from avsbench.engine.data import Share
 from avsbench.engine.loop import Trainer
 from avsbench.engine.seeds import seed_everything
 
@@ -97,7 +98,7 @@ class TinyData:
         order = torch.randperm(STEPS, generator=torch.Generator().manual_seed(epoch)).tolist()
         for index in range(skip, STEPS):
             self.before_step(epoch * STEPS + index)
-            yield tiny_batch(order[index])
+            yield [Share(tiny_batch(order[index]))]
 
     def validation(self):
         for seed in (100, 101):
