@@ -144,6 +144,15 @@ class Paths:
     def run_weights(self, dataset: str, variant: str, seed: object) -> str:
         return f"{self.run(dataset, variant, seed)}/weights.safetensors"
 
+    def weights_top(self, dataset: str, variant: str, seed: object) -> str:
+        """Folder of the weights of the best epochs, where the recipe keeps several."""
+        return f"{self.run(dataset, variant, seed)}/weights_top"
+
+    @staticmethod
+    def member(rank: int, epoch: int) -> str:
+        """Name of a file in `weights_top`; sorted by name, the best comes first."""
+        return f"{rank:02d}.epoch{epoch:04d}.safetensors"
+
     def run_json(self, dataset: str, variant: str, seed: object) -> str:
         return f"{self.run(dataset, variant, seed)}/run.json"
 

@@ -174,6 +174,22 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         ) from None
 
 
+def check_weights(path: str | Path, keys: set[str]) -> None:
+    """Open a weights file again: every tensor is there and finite."""
+    import torch
+
+    state, _ = read_weights(path)
+    if set(state) != keys:
+        raise AvsbenchError(f"{path}: written incompletely", found=f"{len(state)} tensors", expected=f"{len(keys)}")
+    broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise AvsbenchError(
+            f"{path}: weights that are not finite",
+            found=", ".join(broken[:5]),
+            hint="lower the learning rate; the training log shows when it went wrong",
+        )
+
+
 def load_official(method: Method, variant: Variant, dataset: DatasetCard, paths: Paths) -> str:
     """Read the authors' checkpoint of a run, convert its names and load it strictly; returns the file.
 

@@ -9,7 +9,7 @@ import torch
 from avsbench import cards, provenance, registry
 from avsbench.devices import pick_device
 from avsbench.engine.checkpoint import save_weights
-from avsbench.engine.train import check_weights, describe_weights
+from avsbench.engine.train import describe_weights
 from avsbench.spec import RunSpec
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def official_run(spec: RunSpec) -> dict:
     run = (spec.dataset, spec.variant, spec.seed)
     weights = spec.paths.run_weights(*run)
     save_weights(weights, method.own_state(), {**describe_weights(spec), "official": os.path.basename(file)})
-    check_weights(weights, set(method.own_state()))
+    registry.check_weights(weights, set(method.own_state()))
     record = provenance.describe_run(spec, method, pick_device("cpu"))
     record |= {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,7 @@
 """Train one run: network, encoders, data, loop, and the files that remain.
 
-Outputs: weights.safetensors (the epoch that validation chose), run.json and curves.png; log.jsonl beside them. Each is
-opened and checked before the resume state is cleared.
+Outputs: weights.safetensors (the epoch that validation chose), weights_top/ where the recipe keeps several epochs,
+run.json and curves.png; log.jsonl beside them. Each is opened and checked before the resume state is cleared.
 """
 
 import json
@@ -16,8 +16,11 @@ from avsbench import cards, provenance, registry
 from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Method
 from avsbench.devices import lease_for
+from avsbench.engine import top
 from avsbench.engine.checkpoint import StateStore, copy_file
-from avsbench.engine.data import StoredData
+from avsbench.engine.compute import Compute
+from avsbench.engine.data import Division, StoredData
+from avsbench.engine.distributed import Group, launch
 from avsbench.engine.loop import LAST, Progress, Trainer
 from avsbench.engine.seeds import seed_everything
 from avsbench.engine.trainlog import draw_curves
@@ -38,22 +41,48 @@ def train_run(spec: RunSpec) -> dict:
     variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
     check_spec(spec, variant, dataset)
     with lease_for(spec, variant) as devices:
-        return _train(spec, variant, dataset, devices[0])
+        if devices[0].type == "cpu":
+            devices = devices * (spec.processes or 1)
+        devices = devices[: spec.recipe["batch"]]  # a device without a clip would only wait
+        if len(devices) == 1:
+            train_process(Group(), devices[0], spec)
+        else:
+            launch(devices, train_process, spec)
+    return provenance.read_run(spec.paths.run_json(spec.dataset, spec.variant, spec.seed))
 
 
-def _train(spec: RunSpec, variant: Variant, dataset: DatasetCard, device: torch.device) -> dict:
-    torch.set_num_threads(spec.threads)
+def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
+    """What each process of a training does; the first writes the outputs."""
+    variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
+    torch.set_num_threads(max(1, spec.threads // group.world))
     seed_everything(spec.seed, "initial weights")
     method = registry.build(variant, dataset, spec.scale, spec.image_size)
     method.configure(spec.recipe)
     started_from = load_initial(method, spec, variant)
+    compute = Compute.of(spec.recipe)
+    division = Division.of(spec.recipe, variant.resources(spec.scale)["gpu"], group.world)
     record = provenance.describe_run(spec, method, device)
     record["data"] = provenance.index_digests(spec, ("train", "val"))
     record["initial_weights"] = started_from
+    if not group.first:
+        group.wait()  # the first one clears states of other settings away
     store = StateStore(spec.paths.state(spec.dataset, spec.variant, spec.seed), identity(spec, variant, record))
-    if not spec.resume:
-        store.restart()
-    data = StoredData(spec, variant, dataset, method, on_gpu=device.type != "cpu")
+    if group.first:
+        if not spec.resume:
+            store.restart()
+        group.wait()
+    data = StoredData(
+        spec,
+        variant,
+        dataset,
+        method,
+        on_gpu=device.type != "cpu",
+        division=division,
+        group=group,
+        augment=compute.augment == "cpu",
+    )
+    if spec.recipe.get("sync_batchnorm") and device.type == "cuda" and group.world > 1:
+        method = torch.nn.SyncBatchNorm.convert_sync_batchnorm(method)
     trainer = Trainer(
         method=method,
         recipe=spec.recipe,
@@ -66,14 +95,20 @@ def _train(spec: RunSpec, variant: Variant, dataset: DatasetCard, device: torch.
         name=str(spec),
         description=describe_weights(spec),
         save_every=spec.save_every,
+        compute=compute,
+        group=group,
     )
     progress = trainer.run()
+    if not group.first:
+        group.wait()  # a process that is gone would look like a failure while the first one writes
+        return
     record.update(_outcome(spec, progress, data))
+    record["compute"] = vars(trainer.compute)
     if spec.scale == "smoke":
         record["full_run"] = full_run_estimate(variant, dataset, record["seconds"]["per_step"] / data.batch)
     _write_outputs(spec, method, trainer, record)
     store.clear()
-    return record
+    group.wait()
 
 
 def check_spec(spec: RunSpec, variant: Variant, dataset: DatasetCard) -> None:
@@ -92,6 +127,7 @@ def check_spec(spec: RunSpec, variant: Variant, dataset: DatasetCard) -> None:
     metrics = Validator(dataset).metrics
     if recipe["select"] != LAST:
         cards.known(recipe["select"], dict.fromkeys(metrics), f"{where}: select", "validation metric")
+    top.check_recipe(recipe, where)
     start = recipe.get("validate", {}).get("start", 0)
     if recipe["select"] != LAST and start >= recipe["epochs"]:
         raise AvsbenchError(
@@ -161,7 +197,11 @@ def _outcome(spec: RunSpec, progress: Progress, data: StoredData) -> dict:
         "best_epoch": progress.best["epoch"] + 1 if progress.best else None,
         "validation": progress.best["scores"] if progress.best else None,
         "history": progress.history,
+        "world_size": data.division.world,
         "effective_batch": data.batch,
+        "micro_batch": data.division.micro_batch,
+        "accumulation": data.division.accumulation,
+        "deviations": list(data.division.notes),
         "clips": {"train": len(data.training), "val": len(data.held_out)},
         "steps": steps,
         "seconds": {**{k: round(v, 2) for k, v in seconds.items()}, "per_step": round(seconds["train"] / steps, 5)},
@@ -183,7 +223,8 @@ def _write_outputs(spec: RunSpec, method: Method, trainer: Trainer, record: dict
     run = (spec.dataset, spec.variant, spec.seed)
     weights, curves = spec.paths.run_weights(*run), spec.paths.curves(*run)
     copy_file(trainer.best_state_file(), weights)
-    check_weights(weights, trainer.keys)
+    registry.check_weights(weights, trainer.keys)
+    record |= top.write_members(spec, trainer)
     draw_curves(
         spec.paths.train_log(*run),
         curves,
@@ -195,20 +236,6 @@ def _write_outputs(spec: RunSpec, method: Method, trainer: Trainer, record: dict
     record["weights"] = {"sha256": provenance.file_digest(weights), "mb": round(os.path.getsize(weights) / 1e6, 3)}
     provenance.write_run(spec.paths.run_json(*run), record)
     log.info("%s: epoch %d kept, %s", spec, record["best_epoch"], json.dumps(record["validation"]))
-
-
-def check_weights(path: str, keys: set[str]) -> None:
-    """Open a weights file again: every tensor is there and finite."""
-    state, _ = registry.read_weights(path)
-    if set(state) != keys:
-        raise AvsbenchError(f"{path}: written incompletely", found=f"{len(state)} tensors", expected=f"{len(keys)}")
-    broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if broken:
-        raise AvsbenchError(
-            f"{path}: weights that are not finite",
-            found=", ".join(broken[:5]),
-            hint="lower the learning rate; the training log shows when it went wrong",
-        )
 
 
 def _check_picture(path: str) -> None:
