@@ -19,6 +19,8 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     weights/<file>                                            published weights
     weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
     results/<scale>/<dataset>/<variant>/<seed>/               weights, run.json, log, predictions/, scores/
+    results/<scale>/<dataset>/<variant>/<seed>/weights_top/   the best epochs, where a recipe keeps several
+    results/<scale>/<dataset>/<variant>/<seed>/ensemble/      predictions/ and scores/ of these together
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{md,parquet}
 """
@@ -166,14 +168,24 @@ class Paths:
         """Resume state: never a declared output (Snakemake deletes those when a job fails)."""
         return f"{self.run(dataset, variant, seed)}/state"
 
-    def predictions(self, dataset: str, variant: str, seed: object, condition: str = "positive") -> str:
-        return f"{self.run(dataset, variant, seed)}/predictions/{condition}.h5"
+    def predictions(
+        self, dataset: str, variant: str, seed: object, condition: str = "positive", ensemble: bool = False
+    ) -> str:
+        return f"{self._scored(dataset, variant, seed, ensemble)}/predictions/{condition}.h5"
 
-    def frame_scores(self, dataset: str, variant: str, seed: object, condition: str = "positive") -> str:
-        return f"{self.run(dataset, variant, seed)}/scores/{condition}.frames.parquet"
+    def frame_scores(
+        self, dataset: str, variant: str, seed: object, condition: str = "positive", ensemble: bool = False
+    ) -> str:
+        return f"{self._scored(dataset, variant, seed, ensemble)}/scores/{condition}.frames.parquet"
 
-    def scores(self, dataset: str, variant: str, seed: object, condition: str = "positive") -> str:
-        return f"{self.run(dataset, variant, seed)}/scores/{condition}.json"
+    def scores(
+        self, dataset: str, variant: str, seed: object, condition: str = "positive", ensemble: bool = False
+    ) -> str:
+        return f"{self._scored(dataset, variant, seed, ensemble)}/scores/{condition}.json"
+
+    def _scored(self, dataset: str, variant: str, seed: object, ensemble: bool) -> str:
+        """The folder of a run; a folder in it for what its ensemble predicts."""
+        return f"{self.run(dataset, variant, seed)}{'/ensemble' if ensemble else ''}"
 
     def leaderboard(self, extension: str = "md", partial: bool = False) -> str:
         return f"{self.results_root}/leaderboard{'.partial' if partial else ''}.{extension}"

@@ -1,14 +1,17 @@
-"""Predict the test split with one run's weights: the stage between training and scoring."""
+"""Predict the test split with one run's weights, or with its best epochs together: between training and scoring."""
 
 import logging
+from pathlib import Path
 
 import torch
 
 from avsbench import cards, provenance, registry
+from avsbench.contract import Method
 from avsbench.devices import lease_for
 from avsbench.engine.data import own_sizes
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
+from avsbench.evaluation.ensemble import Ensemble, member_files
 from avsbench.evaluation.predict import Timing, predict_clips
 from avsbench.evaluation.predictions import PredictionInfo, PredictionReader, PredictionWriter
 from avsbench.plan import UNTRAINED
@@ -20,11 +23,15 @@ log = logging.getLogger(__name__)
 SPLIT = "test"
 
 
-def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
+def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = False) -> Timing:
     """Store the predictions of a run on the test split, on every grid that the card asks for.
 
+    Args:
+        ensemble: predict with the mean probability of the best epochs that the run kept, not with the best one alone.
+
     Raises:
-        AvsbenchError: weights or run.json are missing or belong to another run, or scores are not finite.
+        AvsbenchError: weights or run.json are missing or belong to another run, the run kept no members, or scores are
+            not finite.
     """
     variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
     run = (spec.dataset, spec.variant, spec.seed)
@@ -37,24 +44,23 @@ def predict_run(spec: RunSpec, condition: str = "positive") -> Timing:
             hint="train again at this size, or set image_size in the configuration",
         )
     with lease_for(spec, variant) as devices:
-        return _predict(spec, variant, dataset, condition, devices[0])
+        return _predict(spec, variant, dataset, condition, devices[0], ensemble)
 
 
 def _predict(
-    spec: RunSpec, variant: cards.Variant, dataset: cards.DatasetCard, condition: str, device: torch.device
+    spec: RunSpec,
+    variant: cards.Variant,
+    dataset: cards.DatasetCard,
+    condition: str,
+    device: torch.device,
+    ensemble: bool,
 ) -> Timing:
     run = (spec.dataset, spec.variant, spec.seed)
     torch.set_num_threads(spec.threads)
     # Methods that sample when they predict give the same masks each time.
     seed_everything(spec.seed, "predict", condition)
-    method = registry.load_method(
-        variant,
-        dataset,
-        scale=spec.scale,
-        image_size=spec.image_size,
-        paths=spec.paths,
-        weights=None if spec.seed == UNTRAINED else spec.paths.run_weights(*run),
-    )
+    members = member_files(spec.paths, *run) if ensemble else []
+    method = _load(spec, members)
     card = variant.method
     clips = ClipDataset(
         spec.paths,
@@ -76,8 +82,9 @@ def _predict(
         condition=condition,
         task=dataset.task,
         classes=dataset.num_classes,
+        members=max(1, len(members)),
     )
-    path = spec.paths.predictions(*run, condition)
+    path = spec.paths.predictions(*run, condition, ensemble)
     with PredictionWriter(path, info) as writer:
         timing = predict_clips(
             method,
@@ -100,3 +107,17 @@ def _predict(
                 expected=f"{len(clips)} clips",
             )
     return timing
+
+
+def _load(spec: RunSpec, members: list[Path]) -> Method:
+    """The network with the run's weights, or an ensemble of `members`."""
+
+    def network(weights):
+        return registry.load_method(
+            spec.variant, spec.dataset, scale=spec.scale, image_size=spec.image_size, paths=spec.paths, weights=weights
+        )
+
+    if members:
+        return Ensemble([network(file) for file in members])
+    untrained = spec.seed == UNTRAINED
+    return network(None if untrained else spec.paths.run_weights(spec.dataset, spec.variant, spec.seed))

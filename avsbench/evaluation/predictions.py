@@ -3,7 +3,7 @@
 Layout (version 1):
 
     /                         attributes: format, version, dataset, variant, seed, condition, task, classes, hard,
-                              and where it was measured frames_per_second
+                              members, and where it was measured frames_per_second
     /clips                    clip ids in the order of prediction; written last, so its absence betrays a partial file
     /<grid>/<clip>/level      binary: uint8 [T,h,w], thresholds of protocol B that the probability reaches
     /<grid>/<clip>/mask       binary: uint8 [T,h,w], the method's own hard mask, 0/1
@@ -41,6 +41,7 @@ class PredictionInfo:
         task: "binary" or "semantic".
         classes: K of a semantic task; 1 for a binary one.
         hard: True where only masks exist, so that protocol B has no probability to choose a threshold on.
+        members: networks whose probabilities were averaged; 1 for a single one.
     """
 
     dataset: str
@@ -50,6 +51,7 @@ class PredictionInfo:
     task: str
     classes: int
     hard: bool = False
+    members: int = 1
 
 
 class PredictionWriter:
@@ -180,7 +182,8 @@ class PredictionReader:
             self._file.close()
             raise _damaged(self.path, "it lacks the list of clips that is written last")
         self.frames_per_second: float | None = _plain(attributes.get("frames_per_second"))
-        self.info = PredictionInfo(**{name: _plain(attributes[name]) for name in PredictionInfo.__dataclass_fields__})
+        known = [name for name in PredictionInfo.__dataclass_fields__ if name in attributes]
+        self.info = PredictionInfo(**{name: _plain(attributes[name]) for name in known})
 
     def __enter__(self) -> "PredictionReader":
         return self
@@ -230,16 +233,17 @@ class PredictionReader:
 def foreground_probability(scores):
     """Probability of the object from logits [..., K, h, w] of a binary task, as a float32 tensor [..., h, w].
 
-    The sigmoid (K = 1) or channel 1 of the softmax (K = 2), in float32 also under autocast and from half precision.
+    The sigmoid (K = 1) or channel 1 of the softmax (K = 2), in float32 also under autocast and from half precision;
+    logits in float64 (an ensemble's) are rounded afterwards.
     """
     import torch
 
     with torch.autocast(device_type=scores.device.type, enabled=False):
-        scores = scores.float()
+        scores = scores if scores.dtype == torch.float64 else scores.float()
         if scores.shape[-3] == 1:
-            return scores[..., 0, :, :].sigmoid()
+            return scores[..., 0, :, :].sigmoid().float()
         if scores.shape[-3] == 2:
-            return scores.softmax(dim=-3)[..., 1, :, :]
+            return scores.softmax(dim=-3)[..., 1, :, :].float()
     raise AvsbenchError("a binary task needs 1 or 2 score channels", found=tuple(scores.shape), expected="[B,T,K,h,w]")
 
 

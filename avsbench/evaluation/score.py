@@ -93,7 +93,8 @@ def score_predictions(
 ) -> list[dict]:
     """Score a prediction file: write the per-frame Parquet and the scores JSON, return the score rows (one per grid).
 
-    A row is that of `score_table` and `frames_per_second`, the speed of predicting (None if unknown).
+    A row is that of `score_table` with `members`, the number of networks that predicted together, and
+    `frames_per_second`, the speed of predicting (None if unknown).
 
     Args:
         predictions: file of `PredictionWriter`.
@@ -123,7 +124,8 @@ def score_predictions(
     if not rows.rows["clip_id"]:
         raise AvsbenchError(f"{predictions}: no frame has ground truth", hint="score a split with annotations")
     table = rows.write(out_frames)
-    scores = [row | {"frames_per_second": speed} for row in score_table(table, fscore_k=fscore_k)]
+    more = {"members": info["members"], "frames_per_second": speed}
+    scores = [row | more for row in score_table(table, fscore_k=fscore_k)]
     document = {"format": FORMAT, "version": VERSION, **about, "fscore_calls": sorted(set(fscore_k)), "scores": scores}
     with atomic(out_scores) as temporary:
         temporary.write_text(json.dumps(_jsonable(document), indent=1, allow_nan=False) + "\n")
@@ -257,22 +259,25 @@ def stored_truth(
             yield ClipTruth(clip["clip_id"], clip["position"], masks, clip["annotated"].numpy(), original)
 
 
-def score_run(paths: Paths, dataset: str, variant: str, seed: object, *, condition: str = "positive") -> list[dict]:
-    """Score one run on its test split; what the rule `score` calls."""
+def score_run(
+    paths: Paths, dataset: str, variant: str, seed: object, *, condition: str = "positive", ensemble: bool = False
+) -> list[dict]:
+    """Score one run, or its ensemble, on its test split; what the rules `score` and `score_ensemble` call."""
     card = cards.dataset(dataset)
     method = cards.variant(variant).method
-    k = method.fscore_batch
+    k, run = method.fscore_batch, (dataset, variant, seed, condition)
     scores = score_predictions(
-        paths.predictions(dataset, variant, seed, condition),
+        paths.predictions(*run, ensemble),
         stored_truth(paths, card, native="native" in method.grids),
-        paths.frame_scores(dataset, variant, seed, condition),
-        paths.scores(dataset, variant, seed, condition),
+        paths.frame_scores(*run, ensemble),
+        paths.scores(*run, ensemble),
         fscore_k=sorted({*CALLS, k}),
         padded_to=card.frames if card.task == "semantic" else 0,
     )
     for row in scores:
         headline = {name: round(row["values"][name], 4) for name in HEADLINE.get(card.family, HEADLINE[card.task])}
-        log.info("%s on %s, seed %s, grid %s: %s", variant, dataset, seed, row["grid"], headline)
+        who = f"{variant}, ensemble of {row['members']}" if ensemble else variant
+        log.info("%s on %s, seed %s, grid %s: %s", who, dataset, seed, row["grid"], headline)
     return scores
 
 
