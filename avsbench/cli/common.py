@@ -86,6 +86,7 @@ def run_spec(args):
         paths=plan.paths,
         threads=args.threads,
         device=args.device,
+        processes=getattr(args, "processes", None),
         arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),
         code=args.code or digest.stage(stage, variant.method.name),
     )

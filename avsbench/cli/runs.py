@@ -18,7 +18,8 @@ def register(verbs: Verbs) -> None:
         "pretrain-mini", pretrain_mini, "train the stand-in of a pretrained encoder on mini's training clips"
     )
     added.add_argument("--encoder", required=True)
-    verbs.of_run("train", train, "train one run, or continue it")
+    added = verbs.of_run("train", train, "train one run, or continue it")
+    added.add_argument("--processes", type=int, help="of a training on the CPU (on GPUs there is one for each)")
     verbs.of_run("official", official, "take the authors' checkpoint as a run")
     verbs.of_run("describe", describe, "write run.json of a method without training")
     added = verbs.of_run("predict", predict, "store the predictions of a run on the test split")

@@ -1,7 +1,7 @@
 """How a training computes: precision, memory layout, fused updates, compilation. The recipe key `compute`.
 
-Published augmentations and what a step means do not change here; only rounding and speed do. Prediction and parity tests
-compute in float32 without TF32, whatever a recipe says (`exact`).
+What a step means does not change here, only rounding and speed do. Prediction and parity tests compute in float32
+without TF32, whatever a recipe says (`exact`).
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-COMPILE = ("off", "default", "reduce-overhead", "max-autotune")
+COMPILE = ("none", "default", "reduce-overhead", "max-autotune")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Compute:
             updates, losses and scores in float32, TF32 for the rest.
         channels_last: weights of 2-d convolutions in NHWC order, which tensor cores like; None: on a GPU.
         fused: one kernel for the whole optimiser update; None: on a GPU.
-        compile: mode of torch.compile for the forward pass, or `off`. `reduce-overhead` replays CUDA graphs; it pays
+        compile: mode of torch.compile for the forward pass, or `none`. `reduce-overhead` replays CUDA graphs; it pays
             where a step is bound by launches, and needs shapes that stay the same.
         augment: `cpu`, the published augmentation, in the loader's processes; `device`, the method's version for
             batches on the GPU, faster and not the same numbers. Labelled in run.json.
@@ -37,7 +37,7 @@ class Compute:
     precision: str = "tf32"
     channels_last: bool | None = None
     fused: bool | None = None
-    compile: str = "off"
+    compile: str = "none"
     augment: str = "cpu"
 
     @classmethod
@@ -72,7 +72,7 @@ class Compute:
         method.to(device)
         if self.channels_last:
             method.to(memory_format=torch.channels_last)
-        if self.compile != "off":
+        if self.compile != "none":
             method.compile(mode=self.compile)
         return method
 
@@ -93,7 +93,7 @@ def exact() -> None:
 
 
 def set_tf32(allowed: bool) -> None:
-    """Let matrix products and convolutions of this process use TF32, or not. torch's own default lets only the latter."""
+    """Let matrix products and convolutions of this process use TF32, or not (torch by itself lets only the latter)."""
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
 

@@ -4,6 +4,7 @@ A step's clips may be divided: among the devices of a training, and on each into
 before the update. Which clips make a step never depends on that.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -94,11 +95,11 @@ class Division:
     def shares(self, clips: list[int], rank: int) -> list[tuple[list[int], float]]:
         """(clips, weight) of each forward pass of process `rank` for a step over `clips`.
 
-        Parts differ by one clip at most. Where a step has fewer clips than parts (the last of an epoch), empty ones fall
-        away; a process left without any takes the first clip with weight 0.
+        Parts differ by one clip at most. Where a step has fewer clips than parts (the last of an epoch), empty ones
+        fall away; a process left without any takes the first clip with weight 0.
         """
         bounds = [round(len(clips) * part / self.parts) for part in range(self.parts + 1)]
-        parts = [clips[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        parts = [clips[start:end] for start, end in itertools.pairwise(bounds)]
         mine = [part for part in parts[rank :: self.world] if part]
         return [(part, len(part) / len(clips)) for part in mine] or [(clips[:1], 0.0)]
 

@@ -2,8 +2,8 @@
 
 `launch` starts the processes as torchrun would (same environment variables, a process per device of this machine) and
 stays with them: it hands a signal on and waits as long as they need to save their state, which torchrun's own agent
-does not (it kills after 30 s). Processes talk about everything but gradients through a CPU group, whose patience outlasts
-a validation.
+does not (it kills after 30 s). Processes talk about everything but gradients through a CPU group, whose patience
+outlasts a validation.
 """
 
 import contextlib
@@ -135,16 +135,25 @@ def launch(devices: list[torch.device], work: Callable, *arguments: object) -> N
             try:
                 while not started.join(timeout=1.0, grace_period=60.0):
                     continue
-            except multiprocessing.ProcessExitedException as ended:
+            except (multiprocessing.ProcessExitedException, multiprocessing.ProcessRaisedException) as ended:
                 if not told.empty():
                     raise told.get() from None
-                if ended.exit_code and ended.exit_code > 0:
-                    raise SystemExit(ended.exit_code) from None
-                raise AvsbenchError(
-                    f"process {ended.error_index} of {len(devices)} was killed",
-                    found=f"signal {ended.signal_name}",
-                    hint="out of memory, perhaps; the same command continues from the last state",
-                ) from None
+                _explain([process.exitcode for process in started.processes], ended)
+
+
+def _explain(codes: list[int | None], ended: Exception) -> None:
+    """Raise what the exit codes of all processes mean; one that fails makes others fail, so order says little."""
+    for rank, code in enumerate(codes):
+        if code is not None and code < 0 and code != -signal.SIGTERM:  # SIGTERM comes from whoever waits for the others
+            raise AvsbenchError(
+                f"process {rank} of {len(codes)} was killed",
+                found=f"signal {signal.Signals(-code).name}",
+                hint="out of memory, perhaps; the same command continues from the last state",
+            ) from None
+    for code in codes:
+        if code is not None and code > 128:
+            raise SystemExit(code) from None
+    raise ended
 
 
 def _process(rank: int, devices: list[torch.device], meeting: str, told, handlers: list, work, arguments) -> None:

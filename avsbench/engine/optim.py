@@ -68,9 +68,7 @@ class Optimizers:
         AvsbenchError: a group has an unknown key, a parameter is in two groups, or in none though it trains.
     """
 
-    def __init__(
-        self, method: Method, recipe: dict, *, total_steps: int, steps_per_epoch: int, fused: bool = False
-    ):
+    def __init__(self, method: Method, recipe: dict, *, total_steps: int, steps_per_epoch: int, fused: bool = False):
         self.clip_norm = recipe.get("clip_norm")
         groups = method.parameter_groups(recipe)
         _check_groups(method, groups)

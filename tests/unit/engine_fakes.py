@@ -106,6 +106,56 @@ class TinyData:
             yield tiny_batch(seed)
 
 
+class SharedData(TinyData):
+    """The same batches, of four clips, divided; validation batches one by one among the processes."""
+
+    def __init__(self, division, rank=0, before_step=lambda step: None):
+        super().__init__(before_step)
+        self.division, self.rank = division, rank
+
+    def train(self, epoch, skip):
+        for index, _ in enumerate(super().train(epoch, skip), skip):
+            whole = tiny_batch(1000 * epoch + index, clips=4)
+            shares = self.division.shares([0, 1, 2, 3], self.rank)
+            yield [Share(tiny_part(whole, clips), weight) for clips, weight in shares]
+
+    def validation(self):
+        return list(super().validation())[self.rank :: self.division.world]
+
+
+def tiny_part(batch: Batch, clips: list[int]) -> Batch:
+    return Batch(
+        batch.frames[clips],
+        batch.real[clips],
+        [batch.clip_ids[clip] for clip in clips],
+        {"level": batch.audio["level"][clips]},
+        {},
+        batch.masks[clips],
+        batch.annotated[clips],
+    )
+
+
+class CalmMethod(TinyMethod):
+    """No dropout, BatchNorm in eval mode, terms that are a mean and a sum over clips: division changes nothing."""
+
+    summed_terms = frozenset({"spread"})
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, batch):
+        b, t = batch.real.shape
+        frames = normalize_frames(batch.frames, batch.real).flatten(0, 1)
+        maps = torch.relu(self.encoder(frames)) + self.hear(batch.audio["level"].flatten(0, 1))[..., None, None]
+        return {"logits": self.head(maps).unflatten(0, (b, t))}
+
+    def loss(self, output, batch, step):
+        bce = functional.binary_cross_entropy_with_logits(output["logits"][:, :, 0], batch.masks.float())
+        return {"bce": bce, "spread": 1e-3 * (output["logits"] ** 2).mean(dim=(1, 2, 3, 4)).sum()}
+
+
 class TinyValidator:
     """Pooled IoU."""
 
@@ -119,14 +169,20 @@ class TinyValidator:
         self.both += int((masks & truth).sum())
         self.either += int((masks | truth).sum())
 
+    def merge(self, other):
+        self.both, self.either = self.both + other.both, self.either + other.either
+        return self
+
     def compute(self):
         return {"miou": self.both / max(self.either, 1)}
 
 
-def make_trainer(folder: Path, data=None, recipe=RECIPE, save_every=0.0, identity="i" * 16, seed=0) -> Trainer:
+def make_trainer(
+    folder: Path, data=None, recipe=RECIPE, save_every=0.0, identity="i" * 16, seed=0, method=TinyMethod, group=None
+) -> Trainer:
     seed_everything(seed, "weights")
     return Trainer(
-        method=TinyMethod(),
+        method=method(),
         recipe=recipe,
         seed=seed,
         device=torch.device("cpu"),
@@ -137,6 +193,7 @@ def make_trainer(folder: Path, data=None, recipe=RECIPE, save_every=0.0, identit
         name="tiny",
         description={"variant": "tiny"},
         save_every=save_every,
+        group=group,
     )
 
 
