@@ -1,6 +1,6 @@
 """Clips a second: training items from shards against decoding the files of the official layout.
 
-    python benchmarks/loader.py --dataset ms3 --clips 48
+    python -m benchmarks.loader --dataset ms3 --clips 48
 
 Renders clips in the official layout into a folder (S4 and MS3: 224 x 224 PNG; AVSS: JPEG and colour PNG of about 320 x
 240, smaller than the released ones), builds their shards and reads all of them several times in one process. What each
@@ -21,6 +21,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,40 +37,20 @@ from avsbench.store.index import build_index
 from avsbench.store.loader import ClipDataset
 from avsbench.store.manifest import write_dataset_manifests
 from avsbench.store.native import native_shard
+from benchmarks.common import Row
 
 SIZE, BAR = 224, 5
+DATASETS = ("ms3", "s4", "avss")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="ms3", choices=("s4", "ms3", "avss"))
+    parser.add_argument("--dataset", default="ms3", choices=DATASETS)
     parser.add_argument("--clips", type=int, default=48)
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--folder", help="where to put the clips (default: the system's temporary folder)")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        paths, card = prepare(arguments.dataset, arguments.clips, folder)
-        reader = datasets.reader(card, Path(paths.official(card.name)))
-        rows = reader.table().query("split == 'train'").to_dict("records")
-        front_ends = ("vggish_mel",)
-        with (
-            ClipDataset(paths, card, "train", front_ends) as stored,
-            ClipDataset(paths, card, "train", front_ends, native=True) as native,
-            ClipDataset(paths, card, "train", front_ends, cache=True) as kept,
-        ):
-            assert all(same(decode(reader, row), stored[number]) for number, row in enumerate(rows))
-            sources = {
-                "files": lambda number: decode(reader, rows[number]),
-                "shards": stored.__getitem__,
-                "native": native.__getitem__,
-                "cache": kept.__getitem__,
-            }
-            warm = {name: measure(read, len(rows), arguments.passes) for name, read in sources.items()}
-            cold = {}
-            for name in ("files", "shards", "native"):
-                forget(Path(folder))
-                cold[name] = measure(sources[name], len(rows), 0)
+    warm, cold = measure(arguments.dataset, arguments.clips, arguments.passes, arguments.folder)
     table = [
         {
             "source": name,
@@ -84,30 +65,75 @@ def main() -> int:
     return 0 if warm["shards"] >= BAR * warm["files"] else 1
 
 
-def prepare(name: str, clips: int, folder: str) -> tuple[Paths, cards.DatasetCard]:
-    """Render `clips` training clips and build their shard, originals, front end and index."""
-    counts = {"train": clips, "val": 1, "test": 1}
-    if name == "avss":
-        counts = {"train": clips, "val": 3, "test": 3}
+def rows(quick: bool = False, clips: int = 48, passes: int = 5) -> Iterator[Row]:
+    """Warm and cold rates of every data set."""
+    for dataset in DATASETS[:1] if quick else DATASETS:
+        warm, cold = measure(dataset, clips // 4 if quick else clips, 1 if quick else passes)
+        for name, speed in warm.items():
+            note = "" if name == "files" else f"{speed / warm['files']:.1f}× files"
+            if name == "shards":
+                note += f"; bar {BAR}×"
+            if name in cold:
+                note += f"{'; ' if note else ''}cold {cold[name]:.0f} clips/s"
+            yield Row("loader", f"{dataset}, {name}", speed, "clips/s", note=note)
+
+
+def measure(dataset: str, clips: int, passes: int, folder: str | None = None) -> tuple[dict, dict]:
+    """(source -> warm clips a second, source -> cold clips a second)."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        paths, card = prepare(dataset, {"train": clips, "val": 3, "test": 3}, place, ("train",))
+        reader = datasets.reader(card, Path(paths.official(card.name)))
+        listed = reader.table().query("split == 'train'").to_dict("records")
+        front_ends = ("vggish_mel",)
+        with (
+            ClipDataset(paths, card, "train", front_ends) as stored,
+            ClipDataset(paths, card, "train", front_ends, native=True) as native,
+            ClipDataset(paths, card, "train", front_ends, cache=True) as kept,
+        ):
+            assert all(same(decode(reader, row), stored[number]) for number, row in enumerate(listed))
+            sources = {
+                "files": lambda number: decode(reader, listed[number]),
+                "shards": stored.__getitem__,
+                "native": native.__getitem__,
+                "cache": kept.__getitem__,
+            }
+            warm = {name: rate(read, len(listed), passes) for name, read in sources.items()}
+            cold = {}
+            for name in ("files", "shards", "native"):
+                forget(Path(place))
+                cold[name] = rate(sources[name], len(listed), 0)
+    return warm, cold
+
+
+def prepare(
+    name: str, counts: dict[str, int], folder: str, splits: Sequence[str], method: cards.MethodCard | None = None
+) -> tuple[Paths, cards.DatasetCard]:
+    """Render clips (split -> how many) in the official layout; build one shard of each of `splits`, with originals, the
+    front ends of a method (default: that of VGGish) and the index.
+    """
     card = dataclasses.replace(cards.dataset(name), splits={"mini": counts}, shards={"mini": dict.fromkeys(counts, 1)})
     paths = Paths("mini", data_root=folder)
     datasets.acquire(card, scale="mini", root=None, out=paths, workers=1)
     write_dataset_manifests(card, paths)
-    place = (name, "train", 0, 1)
-    shared = {
-        "card": card,
-        "scale": "mini",
-        "reader": datasets.reader(card, Path(paths.official(name))),
-        "manifest_path": paths.manifest(*place),
-        "split": "train",
-        "shard": 0,
-        "shards": 1,
-    }
-    extract_shard(**shared, image_size=SIZE, out=paths.shard(*place), faults_out=paths.faults(*place))
-    native_shard(**shared, out=paths.native(*place))
-    out = paths.audio(name, "vggish_mel", "train", 0, 1)
-    audio_shard(card=card, shard_path=paths.shard(*place), outs={"vggish_mel": out})
-    build_index(card=card, scale="mini", split="train", paths=paths)
+    reader = datasets.reader(card, Path(paths.official(name)))
+    for split in splits:
+        place = (name, split, 0, 1)
+        shared = {
+            "card": card,
+            "scale": "mini",
+            "reader": reader,
+            "manifest_path": paths.manifest(*place),
+            "split": split,
+            "shard": 0,
+            "shards": 1,
+        }
+        extract_shard(**shared, image_size=SIZE, out=paths.shard(*place), faults_out=paths.faults(*place))
+        native_shard(**shared, out=paths.native(*place))
+        outs = {end: paths.audio(name, end, split, 0, 1) for end in (method.front_ends if method else ("vggish_mel",))}
+        if outs:
+            audio_shard(card=card, shard_path=paths.shard(*place), outs=outs)
+        build_index(card=card, scale="mini", split=split, paths=paths)
     return paths, card
 
 
@@ -126,7 +152,7 @@ def same(decoded: dict, stored: dict) -> bool:
     return all(torch.equal(decoded[name], stored[name]) for name in decoded)
 
 
-def measure(read, clips: int, passes: int) -> float:
+def rate(read, clips: int, passes: int) -> float:
     """Clips a second over the fastest of `passes` passes, after one to warm up; 0 passes: the first one counts."""
     seconds = []
     for _ in range(passes + 1):

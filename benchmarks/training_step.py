@@ -1,0 +1,283 @@
+"""Seconds and memory of one training step of every trainable variant: eager, channels-last, bfloat16, compiled.
+
+    python -m benchmarks.training_step [--variant tpavi-r50] [--threads 1] [--rounds 3]
+
+Networks of full size with random weights on synthetic clips at 224 x 224: forward pass, loss, backward pass, update, as
+the engine makes them. On the processor one clip of at most five frames; on a GPU the recipe's batch, and with it the
+share of the time that a short training on rendered clips waits for its data, from that training's log. Each setting
+lives in a process of its own and all take a step in turn; ratios are round by round. The first step of each, which
+counts its floating-point operations or compiles, is not timed.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from avsbench import cards, devices, registry
+from avsbench.contract import Batch
+from avsbench.contract_checks.batches import synthetic_batch, take
+from avsbench.engine.compute import Compute, TrainingStep
+from avsbench.engine.optim import Optimizers
+from avsbench.engine.seeds import seed_everything
+from avsbench.provenance import memory_mb
+from benchmarks.common import Alone, Row, in_turns, markdown, ratios
+
+TOPIC = "training step"
+FRAMES = 5
+"""Frames of the clip on a processor; the recipe's on a GPU."""
+BASE = "float32"
+SETTINGS = {
+    BASE: {"precision": "float32", "channels_last": False, "fused": False},
+    "float32 channels-last": {"precision": "float32", "channels_last": True, "fused": False},
+    "bfloat16": {"precision": "bfloat16", "channels_last": True},
+    "float32 compiled": {"precision": "float32", "channels_last": False, "fused": False, "compile": "default"},
+}
+"""Name -> recipe key `compute`."""
+ON_GPU = {
+    "tf32": {"precision": "tf32", "channels_last": True, "fused": True},
+    "bfloat16 compiled": {"precision": "bfloat16", "compile": "default"},
+    "bfloat16 CUDA graphs": {"precision": "bfloat16", "compile": "reduce-overhead"},
+}
+
+
+def prepared(variant: cards.Variant, dataset: str, scale: str, setting: dict, device: torch.device):
+    """(step, optimisers, recipe) of a variant as the engine sets them up; the only place that knows how."""
+    recipe = cards.merge(variant.recipe(scale, dataset), {"compute": setting})
+    seed_everything(0, "benchmark")
+    method = registry.build(variant, dataset, scale, registry.scale_image_size(scale))
+    method.configure(recipe)
+    compute = Compute.of(recipe).on(device)
+    compute.prepare(method, device)
+    optimizers = Optimizers(method, recipe, total_steps=1000, steps_per_epoch=100)
+    method.train()
+    return TrainingStep(method, compute), optimizers, recipe
+
+
+def batch_of(variant: cards.Variant, dataset: str, scale: str, clips: int, frames: int | None) -> Batch:
+    """`clips` synthetic clips, as long as the data set's or cut to `frames`."""
+    card = cards.dataset(dataset)
+    both = synthetic_batch(variant.method, card, registry.scale_image_size(scale))
+    each = [take(both, clip % len(both), min(frames or card.frames, card.frames)) for clip in range(clips)]
+
+    def join(values: list):
+        if isinstance(values[0], dict):
+            return {key: join([value[key] for value in values]) for key in values[0]}
+        return torch.cat(values)
+
+    names = ("frames", "real", "audio", "features", "masks", "annotated")
+    joined = {name: join([getattr(one, name) for one in each]) for name in names}
+    return Batch(**joined, clip_ids=[f"clip{clip}" for clip in range(clips)])
+
+
+class Step:
+    """A training that takes one step at a time."""
+
+    def __init__(self, name: str, dataset: str, scale: str, setting: dict, threads: int, device: str):
+        torch.set_num_threads(threads)
+        variant = cards.variant(name)
+        self.device = devices.pick_device(device)
+        self.step, self.optimizers, recipe = prepared(variant, dataset, scale, setting, self.device)
+        gpu = self.device.type == "cuda"
+        batch = batch_of(variant, dataset, scale, recipe["batch"] if gpu else 1, None if gpu else FRAMES)
+        self.batch, self.count = batch.to(self.device), 0
+
+    def run(self) -> float:
+        """One step; its seconds."""
+        devices.synchronize(self.device)
+        start = time.perf_counter()
+        self.optimizers.set_step(self.count)
+        total = sum(self.step(self.batch, self.count).values())
+        self.optimizers.zero_grad()
+        total.backward()
+        self.optimizers.step()
+        devices.synchronize(self.device)
+        self.count += 1
+        return time.perf_counter() - start
+
+    def warm(self, steps: int) -> float:
+        """Seconds of the first steps, compilation included."""
+        return sum(self.run() for _ in range(steps))
+
+    def flops(self) -> float:
+        """Floating-point operations of a step (products and sums apart), forward and backward."""
+        with FlopCounterMode(display=False) as counter:
+            self.run()
+        return float(counter.get_total_flops())
+
+    def memory(self) -> dict:
+        """Peak memory in MB; also lets go of what is cached on a GPU, for the others."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return memory_mb(self.device)
+
+
+def compiler() -> str | None:
+    """Why torch.compile cannot work here; None where it can."""
+    found = shutil.which(os.environ.get("CXX", "g++"))
+    return None if found else "torch.compile needs a C++ compiler (g++)"
+
+
+def measure(
+    name: str, dataset: str, *, scale: str = "full", settings: dict, threads: int, rounds: int, device: str = "auto"
+) -> Iterator[Row]:
+    """The rows of one variant."""
+    case = f"{name}, {dataset}"
+    gpu = devices.pick_device(device).type == "cuda"
+    with ExitStack() as stack:
+        steps = {}
+        for setting, compute in settings.items():
+            why_not = compiler() if "compile" in compute else None
+            if why_not:
+                yield Row(TOPIC, f"{case}, {setting}", None, note=why_not)
+                continue
+            try:
+                step = stack.enter_context(Alone(Step, name, dataset, scale, compute, threads, device))
+                first = step.call("flops" if setting == BASE else "run")
+                steps[setting] = step
+            except Exception as error:  # one setting that fails leaves the others
+                yield Row(
+                    TOPIC, f"{case}, {setting}", None, note=" ".join(f"{type(error).__name__}: {error}".split())[:200]
+                )
+                continue
+            if setting == BASE:
+                yield Row(TOPIC, f"{case}, operations", first / 1e12, "TFLOP")
+            elif "compile" in compute:
+                yield Row(TOPIC, f"{case}, {setting}: first step", first, "s", note="compilation")
+            step.call("warm", 5 if gpu else 0)
+        seconds = in_turns({setting: lambda step=step: step.call("run") for setting, step in steps.items()}, rounds)
+        for setting, step in steps.items():
+            memory = step.call("memory")
+            note = ""
+            if setting != BASE and BASE in steps:
+                note = "{1:.2f}× as fast as float32 ({0:.2f}× in its worst round)".format(
+                    *ratios(seconds[BASE], seconds[setting])
+                )
+            yield Row(
+                TOPIC,
+                f"{case}, {setting}",
+                statistics.median(seconds[setting]),
+                "s",
+                memory.get("cuda", memory["rss"]),
+                note,
+            )
+
+
+class Training:
+    """A short training by the engine on rendered clips, with networks of full size: how long does it wait for data?"""
+
+    def __init__(self, name: str, dataset: str, clips: int, threads: int, device: str, scale: str = "full"):
+        self.name, self.dataset, self.clips, self.threads, self.scale = name, dataset, clips, threads, scale
+        self.device = devices.pick_device(device)
+
+    def run(self) -> dict:
+        """`wait_share` and `clips_per_s` of the last line of the training log, and peak memory in MB."""
+        from avsbench.engine.trainlog import read_log
+
+        torch.set_num_threads(self.threads)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = self._trainer(folder)
+            trainer.run()
+            last = [line for line in read_log(trainer.log_path) if line["kind"] == "train"][-1]
+        return {key: last[key] for key in ("wait_share", "clips_per_s")} | memory_mb(self.device)
+
+    def _trainer(self, folder: str):
+        from avsbench.engine.checkpoint import StateStore
+        from avsbench.engine.data import StoredData
+        from avsbench.engine.loop import LAST, Trainer
+        from avsbench.evaluation.validate import Validator
+        from avsbench.spec import RunSpec
+        from benchmarks.loader import SIZE, prepare
+
+        variant = cards.variant(self.name)
+        recipe = variant.recipe(self.scale, self.dataset)
+        counts = {"train": self.clips, "val": 3, "test": 3}
+        paths, card = prepare(self.dataset, counts, folder, ("train", "val"), variant.method)
+        # One epoch is a round of warm-up and one that counts; nothing is chosen here.
+        recipe = cards.merge(recipe, {"epochs": 2, "select": LAST, "validate": {"every": 1, "start": 1}})
+        spec = RunSpec(
+            scale="mini",
+            dataset=self.dataset,
+            variant=self.name,
+            seed="0",
+            recipe=recipe,
+            image_size=SIZE,
+            paths=paths,
+            threads=self.threads,
+        )
+        method = registry.build(variant, card, self.scale, SIZE)
+        method.configure(recipe)
+        return Trainer(
+            method=method,
+            recipe=recipe,
+            seed=0,
+            device=self.device,
+            data=StoredData(spec, variant, card, method, on_gpu=self.device.type != "cpu"),
+            validator=lambda: Validator(card),
+            store=StateStore(f"{folder}/state", "benchmark"),
+            log_path=f"{folder}/log.jsonl",
+            name=self.name,
+            description={"variant": self.name},
+        )
+
+
+def waiting(name: str, dataset: str, *, clips: int, threads: int, device: str = "auto", scale: str = "full") -> Row:
+    """The share of a training step that waits for data."""
+    with Alone(Training, name, dataset, clips, threads, device, scale) as training:
+        found = training.call("run")
+    note = f"{found['clips_per_s']:.1f} clips/s on rendered clips; bar 10 %"
+    return Row(
+        TOPIC,
+        f"{name}, {dataset}, waits for data",
+        100 * found["wait_share"],
+        "%",
+        found.get("cuda", found["rss"]),
+        note,
+    )
+
+
+def chosen(quick: bool) -> list[str]:
+    """Trainable variants: all, or of each method the first."""
+    methods = [method for method in cards.method_cards().values() if method.trainable]
+    return [name for method in methods for name in list(method.variants)[: 1 if quick else None]]
+
+
+def rows(quick: bool = False, names: list[str] | None = None, threads: int = 1, rounds: int = 3) -> Iterator[Row]:
+    """Every variant on the first of its data sets; `quick` compiles one variant alone."""
+    gpu = torch.cuda.is_available()
+    compiled = False
+    for name in names or chosen(quick):
+        variant = cards.variant(name)
+        settings = {**SETTINGS, **(ON_GPU if gpu else {})}
+        if quick and compiled:
+            settings = {key: value for key, value in settings.items() if "compile" not in value}
+        compiled = True
+        yield from measure(
+            name, variant.datasets[0], settings=settings, threads=threads, rounds=2 if quick else 10 if gpu else rounds
+        )
+        if gpu:
+            card = variant.resources("full")
+            clips = 20 * variant.recipe("full", variant.datasets[0])["batch"]
+            yield waiting(name, variant.datasets[0], clips=clips, threads=card["threads"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", action="append", help="default: every trainable one")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    print(markdown(rows(names=arguments.variant, threads=arguments.threads, rounds=arguments.rounds)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
