@@ -161,6 +161,10 @@ class Paths:
     def train_log(self, dataset: str, variant: str, seed: object) -> str:
         return f"{self.run(dataset, variant, seed)}/log.jsonl"
 
+    def tracker(self, dataset: str, variant: str, seed: object, name: str) -> str:
+        """Files of a tracker (TensorBoard, Weights & Biases); no declared output, as the log."""
+        return f"{self.run(dataset, variant, seed)}/{name}"
+
     def curves(self, dataset: str, variant: str, seed: object) -> str:
         return f"{self.run(dataset, variant, seed)}/curves.png"
 

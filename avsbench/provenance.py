@@ -3,6 +3,7 @@
 The record is JSON: plain values alone, times in seconds, memory in MB (10^6 bytes).
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -144,10 +145,23 @@ def memory_mb(device: "torch.device") -> dict[str, float]:
     return peak
 
 
+def memory_now_mb(device: "torch.device") -> dict[str, float]:
+    """Memory of this process at the moment, named as in `memory_mb`; without `rss` where the system does not tell."""
+    now = {}
+    with contextlib.suppress(OSError):  # Linux alone has this file
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        now["rss"] = round(pages * resource.getpagesize() / 1e6, 1)
+    if device.type == "cuda":
+        import torch
+
+        now["cuda"] = round(torch.cuda.memory_allocated(device) / 1e6, 1)
+    return now
+
+
 def write_run(path: str | Path, record: dict) -> None:
     """Write run.json; numbers that are not finite become null."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(_finite(record), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(finite(record), indent=2, allow_nan=False) + "\n")
     read_run(path)
 
 
@@ -169,11 +183,12 @@ def read_run(path: str | Path) -> dict:
     return record
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """The same with None for numbers that are not finite: JSON knows no NaN."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

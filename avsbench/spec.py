@@ -24,6 +24,7 @@ class RunSpec:
         code: digest of the source that the result depends on.
         resume: continue from an earlier state of the same run, if there is one.
         save_every: seconds between two resume states inside an epoch.
+        tracker: what shows the training log besides its file: none, tensorboard or wandb.
     """
 
     scale: str
@@ -40,6 +41,7 @@ class RunSpec:
     code: str = ""
     resume: bool = True
     save_every: float = 300.0
+    tracker: str = "none"
 
     def __str__(self) -> str:
         return f"{self.variant} on {self.dataset}, seed {self.seed}"

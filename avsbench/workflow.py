@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from avsbench import cards
+from avsbench.engine import trackers
+from avsbench.errors import AvsbenchError
 from avsbench.plan import PRETRAIN_DATASETS, PRETRAIN_FRONT_ENDS, Plan
 
 _locks: list = []
@@ -49,6 +51,11 @@ def put_environment_on_path() -> None:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
 
 
+def choose_tracker(plan: Plan) -> None:
+    """Tell the trainings which tracker the configuration names; as a setting of their rules it would retrain."""
+    os.environ[trackers.VARIABLE] = plan.config.get("tracker", "none")
+
+
 def refresh_manifests(plan: Plan) -> None:
     """Bring manifests in step with a csv that changed after they were written.
 
@@ -87,13 +94,17 @@ def pretrain_inputs(plan: Plan) -> list[str]:
 
 def config_argument(plan: Plan) -> str:
     """The effective configuration as one JSON argument, for verbs that need the whole plan."""
-    return json.dumps(plan.config, sort_keys=True)
+    return json.dumps({key: value for key, value in plan.config.items() if key != "tracker"}, sort_keys=True)
 
 
 def announcement(plan: Plan) -> str:
     """What is about to happen, in a few lines."""
     lines = [f"avsbench: {plan.summary}"]
     lines += [f"  skipped: {skip.run}: {skip.reason}" for skip in plan.skips]
+    try:
+        trackers.check_tracker(plan.config.get("tracker", "none"))
+    except AvsbenchError as error:  # a warning: rules may run in environments of their own
+        lines.append(f"  each training will stop at its start: {error}")
     return "\n".join(lines)
 
 

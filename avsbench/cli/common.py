@@ -71,6 +71,7 @@ def plan_of(args) -> Plan:
 def run_spec(args):
     """What each stage of a run takes."""
     from avsbench import digest
+    from avsbench.engine import trackers
     from avsbench.spec import RunSpec
 
     plan = plan_of(args)
@@ -88,5 +89,6 @@ def run_spec(args):
         device=args.device,
         processes=getattr(args, "processes", None),
         arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),
+        tracker=trackers.chosen(getattr(args, "tracker", None), plan.config),
         code=args.code or digest.stage(stage, variant.method.name),
     )

@@ -69,7 +69,7 @@ def test_a_run_leaves_checked_outputs_and_no_state(world):
     spec = world()
     record = train_run(spec)
     weights, run, curves = outputs(spec)
-    assert json.loads(run.read_text()) == json.loads(json.dumps(provenance._finite(record)))
+    assert json.loads(run.read_text()) == json.loads(json.dumps(provenance.finite(record)))
     assert curves.read_bytes().startswith(b"\x89PNG")
     assert not Path(spec.paths.state("avss", "small-small", "0")).exists()
     state, described = registry.read_weights(weights)
