@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
@@ -109,21 +109,6 @@ def as_float32(output: Any) -> Any:
     if isinstance(output, (list, tuple)):
         return type(output)(map(as_float32, output))
     return output
-
-
-class TrainingStep(nn.Module):
-    """Forward pass and loss as one module, so that what is wrapped for several devices has the loss terms as output:
-    a parameter that no term depends on is then told from one that is late.
-    """
-
-    def __init__(self, method: Method, compute: Compute):
-        super().__init__()
-        self.method, self.compute = method, compute
-
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Named scalar terms, float32."""
-        terms = self.method.loss(self.compute.forward(self.method, batch), batch, step)
-        return {name: term.float() for name, term in terms.items()}
 
 
 @contextlib.contextmanager

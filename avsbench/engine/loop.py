@@ -10,27 +10,26 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from avsbench import devices
-from avsbench.contract import Batch, Method
+from avsbench.contract import Method
 from avsbench.engine.checkpoint import StateStore, save_weights
-from avsbench.engine.compute import Compute, TrainingStep
+from avsbench.engine.compute import Compute
 from avsbench.engine.data import Share
 from avsbench.engine.distributed import Group
 from avsbench.engine.optim import Optimizers
-from avsbench.engine.seeds import mix, rng_state, seed_everything, set_rng_state
+from avsbench.engine.progress import Data, Progress, Validator, merged, ranked
+from avsbench.engine.seeds import rng_state, seed_everything, set_rng_state
 from avsbench.engine.signals import StopSignals
 from avsbench.engine.trainlog import TrainLog, Window
+from avsbench.engine.update import Updater
 from avsbench.errors import AvsbenchError
 from avsbench.provenance import memory_mb
 from avsbench.registry import load_own
@@ -40,72 +39,6 @@ log = logging.getLogger(__name__)
 LINES_PER_EPOCH = 10
 LAST = "last"
 """`select: last` keeps the weights of the last epoch; validation scores are recorded all the same."""
-
-
-class Data(Protocol):
-    """Where batches come from."""
-
-    steps_per_epoch: int
-
-    def train(self, epoch: int, skip: int) -> Iterator[list[Share]]:
-        """This process's shares of each step of one epoch, in its order, without the first `skip` steps. Draws from no
-        global random generator.
-        """
-
-    def validation(self) -> Iterable[Batch]:
-        """This process's batches of the validation split, always in the same order."""
-
-
-class Validator(Protocol):
-    """Scores of one validation epoch."""
-
-    def update(self, scores: torch.Tensor, masks: torch.Tensor, batch: Batch) -> None: ...
-
-    def merge(self, other: "Validator") -> "Validator": ...
-
-    def compute(self) -> dict[str, float]: ...
-
-
-@dataclass
-class Progress:
-    """Where a training stands; everything here is in the resume state.
-
-    Attributes:
-        epoch: from 0 (files and messages count from 1); the number of epochs when the training is complete.
-        step: steps done in this epoch.
-        best: epoch, score and all scores of the best validation so far.
-        top: epoch (from 0) and score of the best `keep_best` validations, best first; what `weights_top/` will hold.
-        history: a row per validation.
-        seconds: spent in training steps, waiting for data, and in validation.
-        resumes: how often the training continued from a state.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    best: dict | None = None
-    top: list[dict] = field(default_factory=list)
-    history: list[dict] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "wait": 0.0, "validation": 0.0})
-    resumes: int = 0
-    memory: dict[str, float] = field(default_factory=dict)
-
-
-def ranked(rows: list[dict], count: int) -> list[dict]:
-    """The `count` best of {epoch, score}, best first; of equal scores the earlier epoch."""
-    return sorted(rows, key=lambda row: (-row["score"], row["epoch"]))[:count]
-
-
-@dataclass
-class Launched:
-    """A step that the device may still be busy with; its numbers are read one step later, so that nothing waits."""
-
-    step: int
-    names: list[str]
-    numbers: torch.Tensor
-    norm: torch.Tensor | None
-    rates: list[float]
-    clip_ids: list[str]
-    clips: int
 
 
 class Trainer:
@@ -154,15 +87,21 @@ class Trainer:
         self.group = group or Group()
         self.compute = (compute or Compute.of(recipe)).on(device)
         self.compute.prepare(method, device)
-        self.model: nn.Module = TrainingStep(method, self.compute)
-        self._wrapped: set[str] | None = None
-        self.augment = method.device_transforms(recipe) if self.compute.augment == "device" else None
         self.optimizers = Optimizers(
             method,
             recipe,
             total_steps=self.epochs * self.steps,
             steps_per_epoch=self.steps,
             fused=self.compute.fused,
+        )
+        self.updater = Updater(
+            method=method,
+            optimizers=self.optimizers,
+            compute=self.compute,
+            group=self.group,
+            device=device,
+            seed=seed,
+            augment=method.device_transforms(recipe) if self.compute.augment == "device" else None,
         )
         self.progress = Progress()
         self._state_kept: set[int] = set()
@@ -220,7 +159,7 @@ class Trainer:
             # What on_epoch did to weights or banks had happened before this state was taken.
             self._restore(state)
         self.method.train()
-        self._wrap()
+        self.updater.begin_epoch()
         if not self.group.first:  # on_epoch draws alike everywhere, dropout does not
             seed_everything(self.seed, "epoch", at.epoch, self.group.rank)
         if at.step < self.steps:
@@ -233,13 +172,6 @@ class Trainer:
         at.epoch, at.step = at.epoch + 1, 0
         self._save()
 
-    def _wrap(self) -> None:
-        """Wrap the step for several processes, anew when an epoch trains other parameters than the one before."""
-        trained = {name for name, parameter in self.method.named_parameters() if parameter.requires_grad}
-        if trained != self._wrapped:
-            self.model = self.group.wrap(TrainingStep(self.method, self.compute), self.device)
-            self._wrapped = trained
-
     def _train(self, steps: Iterator[list[Share]]) -> None:
         at, window, pending = self.progress, Window(), None
         every = max(1, self.steps // LINES_PER_EPOCH)
@@ -247,7 +179,7 @@ class Trainer:
             started = time.monotonic()
             shares = self._next(steps)
             waited = time.monotonic() - started
-            launched = self._launch(shares, at.epoch * self.steps + at.step)
+            launched = self.updater.launch(shares, at.epoch * self.steps + at.step)
             at.step += 1
             line = at.step % every == 0 or at.step == self.steps
             stopped, save = self.group.largest(self.stop.caught, time.monotonic() - self._saved_at >= self.save_every)
@@ -258,7 +190,7 @@ class Trainer:
             else:
                 pending = launched
             for step in settle:
-                terms, norm = self._settle(step)
+                terms, norm = self.updater.settle(step, f"{self.name}, epoch {at.epoch + 1}")
                 window.add(terms, clips=step.clips)
             spent = time.monotonic() - started
             at.seconds["train"] += spent
@@ -287,61 +219,6 @@ class Trainer:
             if self.stop.caught and self.group.world == 1:
                 self._leave(self.stop.caught)
             raise
-
-    def _launch(self, shares: list[Share], step: int) -> Launched:
-        """One update: forward and backward for each share, then the optimisers."""
-        rates = self.optimizers.set_step(step)
-        self.optimizers.zero_grad()
-        sums, world = None, self.group.world
-        for number, share in enumerate(shares, 1):
-            batch = share.batch.to(self.device)
-            if self.augment is not None:
-                batch = self.augment(batch, self._generator(step, number))
-            with self._synchronised(number == len(shares)):
-                terms = self.model(batch, step)
-                # Gradients are averaged over processes; shares of a mean weigh as their clips, sums add up.
-                scales = [1.0 if name in self.method.summed_terms else share.weight for name in terms]
-                parts = [term * scale for term, scale in zip(terms.values(), scales, strict=True)]
-                total = torch.stack(parts).sum()
-                (total * world if world > 1 else total).backward()
-            numbers = torch.stack([part.detach() for part in parts])
-            sums = numbers if sums is None else sums + numbers
-        norm = self.optimizers.step()
-        ids = [name for share in shares for name in share.batch.clip_ids]
-        clips = sum(len(share.batch) for share in shares if share.weight) * world
-        return Launched(step, list(terms), self.group.add(sums), norm, rates, ids, clips)
-
-    def _synchronised(self, last: bool):
-        """Processes exchange gradients with the last share of a step alone."""
-        return nullcontext() if last or self.group.world == 1 else self.model.no_sync()
-
-    def _generator(self, step: int, share: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(mix(self.seed, "augment", step, share, self.group.rank))
-
-    def _settle(self, launched: Launched) -> tuple[dict[str, float], float | None]:
-        """The loss terms and the gradient's norm (when clipped) of a step, once the device has them."""
-        numbers = launched.numbers.tolist()
-        values = dict(zip(launched.names, numbers, strict=True))
-        if not math.isfinite(sum(numbers)):
-            self._diverged("the loss is not finite", values, launched)
-        norm = None if launched.norm is None else float(launched.norm)
-        if norm is not None and not math.isfinite(norm):
-            self._diverged("the gradient is not finite", values, launched)
-        return values, norm
-
-    def _diverged(self, what: str, terms: dict, launched: Launched) -> None:
-        raise AvsbenchError(
-            f"{self.name}: {what} at step {launched.step} (epoch {self.progress.epoch + 1})",
-            found="; ".join(
-                [
-                    ", ".join(f"{name} = {value:.4g}" for name, value in terms.items()),
-                    f"learning rate {', '.join(f'{rate:.3g}' for rate in launched.rates)}",
-                    f"clips {', '.join(launched.clip_ids)}",
-                ]
-            ),
-            expected="finite numbers",
-            hint="lower optimizer.lr or set clip_norm (overrides in the configuration), or look at these clips",
-        )
 
     def _write_line(self, window: Window, norm: float | None, rates: list[float]) -> None:
         at = self.progress
@@ -390,7 +267,7 @@ class Trainer:
         (stopped,) = self.group.largest(self.stop.caught)
         if stopped:
             self._leave(int(stopped))
-        scores = self.group.share(_merged(self.group.gather(validator)))
+        scores = self.group.share(merged(self.group.gather(validator)))
         devices.synchronize(self.device)
         seconds = time.monotonic() - started
         at.seconds["validation"] += seconds
@@ -475,16 +352,6 @@ class Trainer:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
-
-
-def _merged(validators: list[Validator] | None) -> dict[str, float] | None:
-    """Scores over what all processes have validated."""
-    if validators is None:
-        return None
-    whole = validators[0]
-    for other in validators[1:]:
-        whole = whole.merge(other)
-    return {name: float(value) for name, value in whole.compute().items()}
 
 
 def on_cpu(state: object) -> object:

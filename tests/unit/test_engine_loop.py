@@ -75,7 +75,7 @@ def test_a_gradient_that_is_not_finite_is_an_error(tmp_path, monkeypatch):
     weight = trainer.method.head.weight
     calls = iter(range(100))
     weight.register_hook(lambda gradient: gradient * float("nan") if next(calls) == STEPS + 1 else gradient)
-    with pytest.raises(AvsbenchError, match=f"the gradient is not finite at step {STEPS + 1}"):
+    with pytest.raises(AvsbenchError, match=f"epoch 2: the gradient is not finite at step {STEPS + 1}"):
         trainer.run()
     assert all(torch.isfinite(value).all() for value in trainer.store.load()["model"].values())
 
