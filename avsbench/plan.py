@@ -4,7 +4,7 @@ Nothing here imports torch or librosa; a plan over 12,000 clips and 20 variants 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,14 +26,24 @@ PRETRAIN_FRONT_ENDS = ("vggish_mel",)
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """Data set × variant × seed: one checkpoint, one prediction store, one score table."""
+    """Data set × variant × seed: one checkpoint, one prediction store, one score table.
+
+    With `members` above 1: the ensemble of that many epochs of the same training. It has no checkpoint of its own, but
+    a prediction store and a score table.
+    """
 
     dataset: str
     variant: str
     seed: str
+    members: int = 1
+
+    @property
+    def ensemble(self) -> bool:
+        return self.members > 1
 
     def __str__(self) -> str:
-        return f"{self.variant} on {self.dataset}, seed {self.seed}"
+        who = f"{self.variant} (top-{self.members} ensemble)" if self.ensemble else self.variant
+        return f"{who} on {self.dataset}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,15 @@ class Plan:
     def skips(self) -> list[Skip]:
         return self._requested[1]
 
+    @cached_property
+    def rows(self) -> list[Run]:
+        """What is predicted and scored: every run, and after one that keeps several epochs the ensemble of these."""
+        found = []
+        for run in self.runs:
+            members = self.keep_best(run.dataset, run.variant) if run.seed.isdigit() else 1
+            found += [run, replace(run, members=members)] if members > 1 else [run]
+        return found
+
     @property
     def summary(self) -> str:
         """What is asked for, in half a sentence."""
@@ -100,6 +119,24 @@ class Plan:
     def trained_variants(self) -> list[str]:
         """Variants with a train rule: all that the cards know, so a rule exists before a configuration asks for it."""
         return [name for name, variant in cards.variants().items() if variant.method.trainable]
+
+    @cached_property
+    def train_rules(self) -> list[tuple[str, str, list[str], bool]]:
+        """(name, variant, data sets, whether several epochs are kept) of each train rule.
+
+        One a variant; a second where it keeps several epochs on some of its data sets alone, because a rule declares
+        the same outputs for all of its jobs.
+        """
+        rules = []
+        for name in self.trained_variants:
+            variant = cards.variant(name)
+            keeps = [dataset for dataset in variant.datasets if self.keep_best(dataset, name) > 1]
+            single = [dataset for dataset in variant.datasets if dataset not in keeps]
+            both = bool(keeps and single)
+            rules += [(f"train_{variant.rule}", name, single, False)] if single else []
+            # Two underscores: no other variant's rule is called so.
+            rules += [(f"train_{variant.rule}{'__top' if both else ''}", name, keeps, True)] if keeps else []
+        return rules
 
     @cached_property
     def untrained_variants(self) -> list[str]:
@@ -232,6 +269,13 @@ class Plan:
         """The resolved recipe of a run."""
         override = self.config.get("overrides", {}).get(variant)
         return cards.variant(variant).recipe(self.scale, dataset, override)
+
+    def keep_best(self, dataset: str, variant: str) -> int:
+        """How many epochs a training keeps; 1 also where the card has no recipe at this scale, so that none is run."""
+        try:
+            return self.recipe(dataset, variant).get("keep_best", 1)
+        except AvsbenchError:
+            return 1
 
     # settings that decide about a rerun, beside the source digest
 

@@ -27,12 +27,39 @@ rule predict:
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
         arrays=lambda w: PLAN.arrays_option(w.dataset),
         device=config.get("device", "auto"),
+        ensemble="",
     message:
         "predict {wildcards.dataset} with {wildcards.variant}, seed {wildcards.seed} ({wildcards.condition})"
     shell:
         "avsbench predict --dataset {wildcards.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
         "--condition {wildcards.condition} --device {params.device} --threads {threads} {params.arrays}{params.options} "
-        "--log {log}"
+        "{params.ensemble} --log {log}"
+
+
+# The best epochs of a training together, where its recipe keeps several.
+use rule predict as predict_ensemble with:
+    input:
+        weights=PATHS.weights_top("{dataset}", "{variant}", "{seed}"),
+        run=PATHS.run_json("{dataset}", "{variant}", "{seed}"),
+        data=lambda w: PLAN.data(w.dataset, w.variant, ("test",)),
+        complete=ancient(PATHS.complete("{dataset}", "test")),
+        encoders=lambda w: PLAN.encoder_files(w.variant),
+    output:
+        PATHS.predictions("{dataset}", "{variant}", "{seed}", "{condition}", True),
+    log:
+        PATHS.log("predict", "{dataset}", "{variant}", "{seed}.{condition}.ensemble"),
+    benchmark:
+        PATHS.benchmark(
+            "predict", "{dataset}", "{variant}", "{seed}.{condition}.ensemble"
+        )
+    resources:
+        gpu=of_card("gpu"),
+        mem_mb=of_card("mem_mb"),
+        runtime=lambda w: 120 * PLAN.keep_best(w.dataset, w.variant),
+    params:
+        ensemble="--ensemble",
+    message:
+        "predict {wildcards.dataset} with the best epochs of {wildcards.variant}, seed {wildcards.seed}"
 
 
 rule score:
@@ -54,8 +81,29 @@ rule score:
         options=OPTIONS,
         code=digest.stage("score"),
         fscore_batch=lambda w: cards.variant(w.variant).method.fscore_batch,
+        ensemble="",
     message:
         "score {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.condition})"
     shell:
         "avsbench score --dataset {wildcards.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--condition {wildcards.condition} {params.options} --log {log}"
+        "--condition {wildcards.condition} {params.options} {params.ensemble} --log {log}"
+
+
+use rule score as score_ensemble with:
+    input:
+        predictions=PATHS.predictions(
+            "{dataset}", "{variant}", "{seed}", "{condition}", True
+        ),
+        index=PATHS.index("{dataset}", "test"),
+        truth=lambda w: PLAN.truth(w.dataset, w.variant),
+    output:
+        frames=PATHS.frame_scores(
+            "{dataset}", "{variant}", "{seed}", "{condition}", True
+        ),
+        scores=PATHS.scores("{dataset}", "{variant}", "{seed}", "{condition}", True),
+    log:
+        PATHS.log("score", "{dataset}", "{variant}", "{seed}.{condition}.ensemble"),
+    params:
+        ensemble="--ensemble",
+    message:
+        "score the ensemble of {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}"

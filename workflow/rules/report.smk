@@ -4,7 +4,10 @@
 rule leaderboard:
     input:
         runs=[PATHS.run_json(r.dataset, r.variant, r.seed) for r in PLAN.runs],
-        scores=[PATHS.scores(r.dataset, r.variant, r.seed) for r in PLAN.runs],
+        scores=[
+            PATHS.scores(r.dataset, r.variant, r.seed, ensemble=r.ensemble)
+            for r in PLAN.rows
+        ],
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
         markdown=report(
@@ -20,7 +23,7 @@ rule leaderboard:
     params:
         options=OPTIONS,
         code=digest.stage("report"),
-        runs=[str(r) for r in PLAN.runs],
+        runs=[str(r) for r in PLAN.rows],
         skips=[f"{s.run}: {s.reason}" for s in PLAN.skips],
         config=house.config_argument(PLAN),
     message:

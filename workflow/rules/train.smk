@@ -1,4 +1,5 @@
 # One rule a variant, so that `-R train_tpavi_r50` reruns that one alone. The test split is not among the inputs.
+# A variant that keeps several epochs on some data sets alone has a second one: a rule's outputs are the same for all.
 # Resume state is no output (Snakemake deletes the outputs of a failed job): it lies in an undeclared folder of the run.
 
 
@@ -28,11 +29,11 @@ rule pretrain_mini:
         "avsbench pretrain-mini --encoder {wildcards.encoder} {params.options} --log {log}"
 
 
-for VARIANT in PLAN.trained_variants:
+for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
 
     rule:
         name:
-            f"train_{cards.variant(VARIANT).rule}"
+            NAME
         input:
             data=lambda w, v=VARIANT: PLAN.data(w.dataset, v, ("train", "val")),
             complete=[
@@ -42,6 +43,11 @@ for VARIANT in PLAN.trained_variants:
             encoders=PLAN.encoder_files(VARIANT),
             start=lambda w, v=VARIANT: PLAN.initial_run(w.dataset, v),
         output:
+            **(
+                {"top": directory(PATHS.weights_top("{dataset}", VARIANT, "{seed}"))}
+                if KEEPS
+                else {}
+            ),
             weights=PATHS.run_weights("{dataset}", VARIANT, "{seed}"),
             run=PATHS.run_json("{dataset}", VARIANT, "{seed}"),
             curves=report(
@@ -57,6 +63,7 @@ for VARIANT in PLAN.trained_variants:
             PATHS.benchmark("train", "{dataset}", VARIANT, "{seed}")
         wildcard_constraints:
             seed=r"\d+",
+            dataset="|".join(SETS),
         conda:
             "../../environment.yml"
         threads: cards.variant(VARIANT).resources(PLAN.scale)["threads"]
