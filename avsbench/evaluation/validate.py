@@ -1,4 +1,8 @@
-"""Scores of a validation epoch, for the engine to choose the epoch by."""
+"""Scores of a validation epoch under every protocol of the data set, for the log and to choose the epoch by.
+
+They are those of the score table (evaluation.score), by the same names; `metrics.metric` says each one's protocol. Left
+out is what needs the order of the csv: of protocol B all values with several clips per call.
+"""
 
 import numpy as np
 from torch import Tensor
@@ -14,21 +18,22 @@ from avsbench.metrics.semantic import ClassScores
 
 
 class Validator:
-    """Accumulates one validation epoch; the result does not depend on batch size order of batches or number of workers.
+    """Accumulates one validation epoch; the result does not depend on size or order of batches, or number of processes.
 
     Frames without ground truth and padded frames do not count; protocol C adds its padding in closed form.
 
     Args:
-        card: the data set; says task, classes and frames per clip.
+        card: the data set; says task, classes and frames per clip. S4 and MS3 have protocols A, B and D, AVSS C and D
+            (and D over frames of several sources), VPO D.
     """
 
     def __init__(self, card: DatasetCard):
         self.card = card
-        self.binary = card.task == "binary"
-        if self.binary:
-            self.parts = [BinaryIoU(), ThresholdF(), DatasetScores(2)]
+        if card.task == "binary":
+            self.parts = {"A": BinaryIoU(), "B": ThresholdF(), "D": DatasetScores(2)}
         else:
-            self.parts = [ClassScores(card.num_classes), DatasetScores(card.num_classes)]
+            self.parts = {} if card.family == "vpo" else {"C": ClassScores(card.num_classes)}
+            self.parts["D"] = DatasetScores(card.num_classes)
 
     @property
     def metrics(self) -> list[str]:
@@ -45,31 +50,31 @@ class Validator:
         """
         scored = batch.real & batch.annotated
         prediction, label = masks[scored].cpu().numpy(), batch.masks[scored].cpu().numpy()
-        if self.binary:
-            iou, curves, dataset = self.parts
+        if self.card.task == "binary":
             counts = binary_counts(prediction, label)
-            iou.update(counts)
-            dataset.update_binary(counts)
+            self.parts["A"].update(counts)
             clip = np.array(batch.clip_ids)[scored.nonzero()[:, 0].cpu().numpy()]
-            curves.update(clip, *level_histograms(levels(foreground_probability(scores[scored])), label))
-        else:
-            per_class, dataset = self.parts
-            areas = frame_areas(prediction, label, self.card.num_classes)
-            per_class.update(areas)
-            dataset.update(areas)
-            per_class.add_padded(int((self.card.frames - batch.real.sum(dim=1)).clamp(min=0).sum()))
+            level = levels(foreground_probability(scores[scored]))
+            self.parts["B"].update(clip, *level_histograms(level, label))
+            self.parts["D"].update_binary(counts)
+            return
+        areas = frame_areas(prediction, label, self.card.num_classes)
+        for part in self.parts.values():
+            part.update(areas)
+        if "C" in self.parts:
+            self.parts["C"].add_padded(int((self.card.frames - batch.real.sum(dim=1)).clamp(min=0).sum()))
 
     def merge(self, other: "Validator") -> "Validator":
         """Add what another process has validated."""
-        for mine, theirs in zip(self.parts, other.parts, strict=True):
-            mine.merge(theirs)
+        for protocol, part in self.parts.items():
+            part.merge(other.parts[protocol])
         return self
 
     def compute(self) -> dict[str, float]:
-        """Every value of protocols A and D (and B with one clip per call), or of C and D; NaN where undefined."""
-        if self.binary:
-            iou, curves, dataset = self.parts
-            b = curves.compute([1])  # the other values of B need the order of the csv
-            return iou.compute() | {name: b[name] for name in ("fscore_b1", "fscore_valid")} | dataset.compute()
-        per_class, dataset = self.parts
-        return per_class.compute() | dataset.compute()
+        """Metric -> value, protocol by protocol; NaN where undefined."""
+        values: dict[str, float] = {}
+        for protocol, part in self.parts.items():
+            values |= part.compute([1]) if protocol == "B" else part.compute()
+        if "C" in self.parts:
+            values |= self.parts["D"].compute(ms=True)
+        return values

@@ -186,8 +186,15 @@ def test_validation_equals_scoring(tmp_path, task):
     validator = validate(task)
     (row,) = score(tmp_path, task, padded_to=10)
     for name, value in validator.compute().items():
-        assert value == pytest.approx(row["values"][name], abs=1e-6), name
+        assert value == pytest.approx(row["values"][name], abs=1e-6, nan_ok=True), name
     assert validator.metrics == list(validator.compute())
+
+
+@pytest.mark.parametrize(("dataset", "protocols"), [("s4", "ABD"), ("ms3", "ABD"), ("avss", "CD"), ("vpo_ms", "D")])
+def test_a_validation_has_the_protocols_of_its_data_set(dataset, protocols):
+    found = Validator(cards.dataset(dataset)).metrics
+    assert {metric(name).protocol for name in found} == set(protocols)
+    assert {"A": "miou", "C": "miou_avss", "D": "dataset_miou"}[protocols[0]] in found
 
 
 @settings(max_examples=15, deadline=None)
