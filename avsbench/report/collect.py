@@ -32,6 +32,7 @@ class RunResult:
         method: name of the method's card.
         init: what training started from, with the encoders; stand-ins are called so.
         selection: the split that chose the epoch; "authors" for their checkpoint, "-" where nothing was trained.
+        members: epochs that predicted together; 1 but for an ensemble.
         arrays: names of imported arrays that stood in the place of front ends.
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
@@ -51,6 +52,7 @@ class RunResult:
     method: str
     init: str
     selection: str
+    members: int
     arrays: tuple[str, ...]
     image_size: int | None
     grids: dict[str, dict]
@@ -101,8 +103,8 @@ def collect(
     failures = failures or {}
     results, absent = [], []
     for run in runs:
-        names = (run.dataset, run.variant, run.seed)
-        missing = [file for file in (paths.run_json(*names), paths.scores(*names)) if not os.path.isfile(file)]
+        record, scores = _files(run, paths)
+        missing = [file for file in (record, scores) if not os.path.isfile(file)]
         if missing:
             why = failures.get(run) or Failure("not run", f"{missing[0]} does not exist")
             absent.append(Absent(run, why.status, why.reason, why.log))
@@ -115,7 +117,7 @@ def collect(
             found = f" ({error.found})" if error.found is not None else ""
             absent.append(Absent(run, "failed", error.what + found))
             continue
-        if partial and os.stat(paths.scores(*names)).st_mtime_ns < os.stat(paths.run_json(*names)).st_mtime_ns:
+        if partial and os.stat(scores).st_mtime_ns < os.stat(record).st_mtime_ns:
             absent.append(Absent(run, "not run", "its scores are older than its weights"))
         else:
             results.append(result)
@@ -124,15 +126,14 @@ def collect(
 
 def read_result(run: Run, paths: Paths) -> RunResult:
     """One complete run. Raises AvsbenchError for a file that is damaged or belongs to another run."""
-    names = (run.dataset, run.variant, run.seed)
-    file = paths.run_json(*names)
+    file, scores = _files(run, paths)
     record = read_run(file)
     expected = {"dataset": run.dataset, "variant": run.variant, "seed": run.seed, "scale": paths.scale}
     found = {key: str(record[key]) for key in expected}
     if found != expected:
         raise AvsbenchError(f"{file}: describes another run", found=found, expected=expected, hint="run it again")
     method = cards.variant(run.variant).method
-    grids = _grids(paths.scores(*names), method.grids)
+    grids = _grids(scores, method.grids)
     try:
         return RunResult(
             run=run,
@@ -140,6 +141,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             method=method.name,
             init=_init(record),
             selection=_selection(record),
+            members=grids[GRID].get("members", 1),
             arrays=tuple(record.get("arrays", {}).values()),
             image_size=record.get("image_size"),
             grids=grids,
@@ -156,6 +158,12 @@ def read_result(run: Run, paths: Paths) -> RunResult:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _another_form(file, error) from None
+
+
+def _files(run: Run, paths: Paths) -> tuple[str, str]:
+    """run.json and scores; an ensemble has the record of the training that made its members."""
+    names = (run.dataset, run.variant, run.seed)
+    return paths.run_json(*names), paths.scores(*names, ensemble=run.ensemble)
 
 
 def _expected_clips(dataset: str, paths: Paths) -> int:
@@ -223,6 +231,7 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
             "seed": result.run.seed,
             "init": result.init,
             "selection": result.selection,
+            "members": result.members,
             "grid": grid,
             "hard": bool(scores["hard"]),
             "protocol": metric(name).protocol,
@@ -253,7 +262,7 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
 
 TYPES = {
     "dataset": "string", "scale": "string", "variant": "string", "method": "string", "seed": "string",
-    "init": "string", "selection": "string", "grid": "string", "hard": "bool", "protocol": "string",
+    "init": "string", "selection": "string", "members": "int64", "grid": "string", "hard": "bool", "protocol": "string",
     "metric": "string", "value": "float64", "unit": "string", "direction": "string", "clips": "int64",
     "clips_expected": "int64", "frames": "int64", "image_size": "Int64", "parameters": "int64", "trainable": "int64",
     "train_seconds": "float64", "frames_per_second": "float64", "memory_mb": "float64", "code": "string",

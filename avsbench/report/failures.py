@@ -31,7 +31,7 @@ class Failure:
 def find_failures(plan: Plan) -> dict[Run, Failure]:
     """The first stage, in the order of the data, whose outputs are missing, for each planned run that has one."""
     failures = {}
-    for run in plan.runs:
+    for run in plan.rows:
         for stage, outputs, log in _stages(plan, run):
             missing = [file for file in outputs if not Path(file).is_file()]
             if missing:
@@ -77,10 +77,10 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
             yield f"start from {variant.init}", [file.format(seed=run.seed)], log
     stage = {UNTRAINED: "describe", "official": "official"}.get(run.seed, "train")
     yield stage, [*plan.weights(*names), paths.run_json(*names)], paths.log("train", *names)
-    condition = "positive"
-    file = f"{run.seed}.{condition}"
-    yield "predict", [paths.predictions(*names, condition)], paths.log("predict", run.dataset, run.variant, file)
-    yield "score", [paths.scores(*names, condition)], paths.log("score", run.dataset, run.variant, file)
+    found = (*names, "positive", run.ensemble)
+    file = f"{run.seed}.positive{'.ensemble' if run.ensemble else ''}"
+    yield "predict", [paths.predictions(*found)], paths.log("predict", run.dataset, run.variant, file)
+    yield "score", [paths.scores(*found)], paths.log("score", run.dataset, run.variant, file)
 
 
 def _data_stages(

@@ -76,10 +76,10 @@ def _notes(row: Published, card: DatasetCard) -> list[str]:
 
 
 def measured_beside_published(card: DatasetCard, entries: list[Entry]) -> list[Table]:
-    """Our rows at full scale beside published numbers of the same method, backbone and protocol."""
+    """Our rows at full scale, ensembles apart, beside published numbers of the same method, backbone and protocol."""
     rows = []
     for entry in entries:
-        if entry.first.scale != "full":
+        if entry.first.scale != "full" or entry.first.run.ensemble:
             continue
         values = entry.first.grids[GRID]["values"]
         means = {name: entry.mean(name) for name in values}

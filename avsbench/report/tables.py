@@ -119,7 +119,9 @@ class Entry:
 
 
 def entry_name(run) -> str:
-    """How a run's row is called: seeds of a variant share one, the authors' checkpoint has its own."""
+    """How a run's row is called: seeds of a variant share one; ensembles and the authors' checkpoint have their own."""
+    if run.ensemble:
+        return f"{run.variant} (top-{run.members} ensemble)"
     return f"{run.variant} (official)" if run.seed == "official" else run.variant
 
 
@@ -165,6 +167,7 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
         *legend(names),
         *_incomplete(card, [entry for _, entry in ranked]),
         *_imported([entry for _, entry in ranked]),
+        *_ensembles([entry for _, entry in ranked]),
     ]
     return Table("", columns, body, notes)
 
@@ -184,6 +187,24 @@ def _imported(rows: list[Entry]) -> list[str]:
     """Which rows heard arrays that somebody else computed."""
     heard = [f"{entry.name} ({', '.join(entry.first.arrays)})" for entry in rows if entry.first.arrays]
     return [f"Heard imported arrays in the place of our front ends: {', '.join(heard)}."] if heard else []
+
+
+def _ensembles(rows: list[Entry]) -> list[str]:
+    """What a row of several epochs is, and where it has fewer of them than its name says."""
+    voting = [entry for entry in rows if entry.first.run.ensemble]
+    if not voting:
+        return []
+    notes = [
+        "A top-k ensemble is selected on validation: the k epochs with the best validation score predict together, the "
+        "mean of their probabilities is quantised. It is a row of its own and in no mean over single weights."
+    ]
+    few = [
+        f"{entry.name}, seed {r.run.seed}: {r.members}"
+        for entry in voting
+        for r in entry.results
+        if r.members < r.run.members
+    ]
+    return notes + ([f"Fewer epochs than asked for had a score: {', '.join(few)}."] if few else [])
 
 
 def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
@@ -242,6 +263,8 @@ def cost(rows: list[Entry]) -> Table:
         "Parameters include frozen encoders. Training includes validation. Frames per second of predicting, network "
         "alone; peak memory of the GPU where one is used, else of the process. Mean over seeds."
     ]
+    if any(entry.first.run.ensemble for entry in rows):
+        notes.append("An ensemble: parameters of one member, its training, and frames per second of all together.")
     return Table("Parameters and cost", columns, body, notes)
 
 

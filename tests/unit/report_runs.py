@@ -20,7 +20,7 @@ SEMANTIC = {
 
 
 def make_run(paths: Paths, run: Run, *, values: dict | None = None, clips: int | None = None, **record) -> None:
-    """Write run.json and scores of a run; `values` and `record` are laid over something plausible."""
+    """Write run.json and scores of a run (or of its ensemble); `values` and `record` are laid over plausible ones."""
     card, variant = cards.dataset(run.dataset), cards.variant(run.variant)
     expected = card.splits[paths.scale]["test"]
     names = (run.dataset, run.variant, run.seed)
@@ -41,9 +41,9 @@ def make_run(paths: Paths, run: Run, *, values: dict | None = None, clips: int |
     base = BINARY if card.task == "binary" else SEMANTIC
     row = {
         "grid": "common", "hard": False, "size": [64, 64], "clips": expected if clips is None else clips,
-        "frames": 5 * expected, "values": {**base, **(values or {})},
+        "frames": 5 * expected, "members": run.members, "values": {**base, **(values or {})},
     }  # fmt: skip
-    write(paths.scores(*names), {"format": FORMAT, "version": VERSION, "scores": [row]})
+    write(paths.scores(*names, ensemble=run.ensemble), {"format": FORMAT, "version": VERSION, "scores": [row]})
 
 
 def write(path: str, content: object) -> None:
