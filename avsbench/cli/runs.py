@@ -6,6 +6,7 @@ import logging
 from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
 from avsbench.config import load_config
+from avsbench.engine import trackers
 from avsbench.plan import PRETRAIN_DATASETS, UNTRAINED, Plan
 
 log = logging.getLogger("avsbench")
@@ -20,12 +21,15 @@ def register(verbs: Verbs) -> None:
     added.add_argument("--encoder", required=True)
     added = verbs.of_run("train", train, "train one run, or continue it")
     added.add_argument("--processes", type=int, help="of a training on the CPU (on GPUs there is one for each)")
+    added.add_argument("--tracker", choices=trackers.NAMES, help="show the training log there too")
     verbs.of_run("official", official, "take the authors' checkpoint as a run")
     verbs.of_run("describe", describe, "write run.json of a method without training")
     added = verbs.of_run("predict", predict, "store the predictions of a run on the test split")
     added.add_argument("--condition", default="positive", choices=("positive",))
+    added.add_argument("--ensemble", action="store_true", help="of the best epochs, where the recipe says keep_best")
     added = verbs.of_run("score", score, "per-frame integers and every protocol of a stored prediction")
     added.add_argument("--condition", default="positive", choices=("positive",))
+    added.add_argument("--ensemble", action="store_true", help="of what predict --ensemble stored")
     added = verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")
     added.add_argument("--config-json", help="the effective configuration of a workflow")
     added.add_argument("--partial", action="store_true", help="write leaderboard.partial.md from what exists")
@@ -78,14 +82,14 @@ def predict(args) -> None:
 
     spec = run_spec(args)
     require_complete(spec.paths, args.dataset, ("test",))
-    predict_run(spec, condition=args.condition)
+    predict_run(spec, condition=args.condition, ensemble=args.ensemble)
 
 
 def score(args) -> None:
     from avsbench.evaluation.score import score_run
 
-    plan = plan_of(args)
-    score_run(plan.paths, args.dataset, args.variant, args.seed, condition=args.condition)
+    run = (args.dataset, args.variant, args.seed)
+    score_run(plan_of(args).paths, *run, condition=args.condition, ensemble=args.ensemble)
 
 
 def leaderboard(args) -> None:
