@@ -94,9 +94,16 @@ def lease(
         yield [torch.device("cuda", number) for number in numbers]
 
 
-def lease_for(spec, variant) -> "contextlib.AbstractContextManager[list[torch.device]]":
-    """The lease of a run (`RunSpec`, `Variant`): as many GPUs as the card says; only mini may do without any."""
-    return lease(variant.resources(spec.scale)["gpu"], spec.device, required=spec.scale != "mini")
+def lease_for(spec, variant, most: int | None = None) -> "contextlib.AbstractContextManager[list[torch.device]]":
+    """The lease of a run (`RunSpec`, `Variant`): as many GPUs as the card says, or the fewer that were granted.
+
+    Only mini may do without any.
+
+    Args:
+        most: no more than this many, whatever the card says.
+    """
+    limits = [limit for limit in (variant.resources(spec.scale)["gpu"], spec.gpus, most) if limit is not None]
+    return lease(min(limits), spec.device, required=spec.scale != "mini")
 
 
 def visible_gpus() -> list[str]:

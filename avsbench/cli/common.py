@@ -48,7 +48,8 @@ class Verbs:
         added.add_argument("--variant", required=True)
         added.add_argument("--seed", default="0")
         added.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-        added.add_argument("--threads", type=int, default=1)
+        added.add_argument("--gpus", type=int, help="how many were granted (default: what the card asks for)")
+        added.add_argument("--threads", type=int, help="of torch and of the data loader (default: the card's)")
         added.add_argument("--code", help="source digest, when a workflow has computed it")
         added.add_argument(
             "--array", action="append", metavar="FRONT_END=NAME", help="imported arrays in the place of a front end"
@@ -85,8 +86,9 @@ def run_spec(args):
         recipe=json.loads(args.recipe) if args.recipe else plan.recipe(args.dataset, args.variant),
         image_size=plan.image_size,
         paths=plan.paths,
-        threads=args.threads,
+        threads=args.threads or variant.resources(plan.scale)["threads"],
         device=args.device,
+        gpus=args.gpus,
         processes=getattr(args, "processes", None),
         arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),
         tracker=trackers.chosen(getattr(args, "tracker", None), plan.config),

@@ -86,7 +86,10 @@ class Optimizers:
             entry["factor"] = schedule_factor(schedule, total_steps, steps_per_epoch)
             gathered.setdefault(name, []).append(entry)
         self._factors = [[entry.pop("factor") for entry in entries] for entries in gathered.values()]
-        self._parts = [OPTIMIZERS[name](entries, fused=fused or None) for name, entries in gathered.items()]
+        # torch's fused SGD fails when parameters join later, as those of an encoder that is released after some epochs.
+        self._parts = [
+            OPTIMIZERS[name](entries, fused=(fused and name != "sgd") or None) for name, entries in gathered.items()
+        ]
         self.parameters: list[nn.Parameter] = [
             p for part in self._parts for group in part.param_groups for p in group["params"]
         ]

@@ -8,6 +8,7 @@ import torch
 from avsbench import cards, provenance, registry
 from avsbench.contract import Method
 from avsbench.devices import lease_for
+from avsbench.engine.compute import exact
 from avsbench.engine.data import own_sizes
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
@@ -43,7 +44,7 @@ def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = Fal
             expected=spec.image_size,
             hint="train again at this size, or set image_size in the configuration",
         )
-    with lease_for(spec, variant) as devices:
+    with lease_for(spec, variant, most=1) as devices:
         return _predict(spec, variant, dataset, condition, devices[0], ensemble)
 
 
@@ -57,6 +58,7 @@ def _predict(
 ) -> Timing:
     run = (spec.dataset, spec.variant, spec.seed)
     torch.set_num_threads(spec.threads)
+    exact()
     # Methods that sample when they predict give the same masks each time.
     seed_everything(spec.seed, "predict", condition)
     members = member_files(spec.paths, *run) if ensemble else []

@@ -60,6 +60,12 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
     method.configure(spec.recipe)
     started_from = load_initial(method, spec, variant)
     compute = Compute.of(spec.recipe)
+    if compute.augment == "device" and method.device_transforms(spec.recipe) is None:
+        raise AvsbenchError(
+            f"{variant.method.path}: {variant.name} has no augmentation for the device",
+            found="compute: {augment: device}",
+            expected="compute: {augment: cpu}, the published one",
+        )
     division = Division.of(spec.recipe, variant.resources(spec.scale)["gpu"], group.world)
     record = provenance.describe_run(spec, method, device)
     record["data"] = provenance.index_digests(spec, ("train", "val"))

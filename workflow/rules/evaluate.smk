@@ -18,7 +18,7 @@ rule predict:
         "../../environment.yml"
     threads: of_card("threads")
     resources:
-        gpu=of_card("gpu"),
+        gpu=lambda w: min(1, of_card("gpu")(w)),
         mem_mb=of_card("mem_mb"),
         runtime=120,
     params:
@@ -32,7 +32,7 @@ rule predict:
         "predict {wildcards.dataset} with {wildcards.variant}, seed {wildcards.seed} ({wildcards.condition})"
     shell:
         "avsbench predict --dataset {wildcards.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--condition {wildcards.condition} --device {params.device} --threads {threads} {params.arrays}{params.options} "
+        "--condition {wildcards.condition} --device {params.device} {params.arrays}{params.options} "
         "{params.ensemble} --log {log}"
 
 
@@ -53,7 +53,7 @@ use rule predict as predict_ensemble with:
             "predict", "{dataset}", "{variant}", "{seed}.{condition}.ensemble"
         )
     resources:
-        gpu=of_card("gpu"),
+        gpu=lambda w: min(1, of_card("gpu")(w)),
         mem_mb=of_card("mem_mb"),
         runtime=lambda w: 120 * PLAN.keep_best(w.dataset, w.variant),
     params:

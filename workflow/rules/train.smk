@@ -83,7 +83,7 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
             "train {params.variant} on {wildcards.dataset}, seed {wildcards.seed}"
         shell:
             "avsbench train --dataset {wildcards.dataset} --variant {params.variant} --seed {wildcards.seed} "
-            "--recipe {params.recipe:q} --code {params.code} --device {params.device} --threads {threads} "
+            "--recipe {params.recipe:q} --code {params.code} --device {params.device} --gpus {resources.gpu} "
             "{params.arrays}{params.options} --log {log}"
 
 
