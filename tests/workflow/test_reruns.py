@@ -143,3 +143,10 @@ def test_an_unknown_front_end_is_said_while_planning(complete):
     done = complete.snakemake("--cores", "2", "-n", check=False)
     assert "inputs.front_ends: unknown front end 'vgish_mel'" in done.stdout + done.stderr
     assert "did you mean 'vggish_mel'" in done.stdout + done.stderr
+
+
+def test_another_tracker_reruns_nothing(complete):
+    for tracker in ("tensorboard", "wandb"):
+        assert complete.planned("--config", f"tracker={tracker}") == {}
+    complete.edit("config/config.yaml", "scale: mini", "scale: mini\ntracker: tensorboard")
+    assert complete.planned() == {}
