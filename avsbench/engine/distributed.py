@@ -124,6 +124,8 @@ def launch(devices: list[torch.device], work: Callable, *arguments: object) -> N
     """
     import torch.multiprocessing as multiprocessing
 
+    # Unused parameters are looked for on purpose; every process would be warned of the cost.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with tempfile.TemporaryDirectory(prefix="avsbench-group-") as folder:
         meeting = str(Path(folder) / "meeting")
         told = multiprocessing.get_context("spawn").SimpleQueue()
