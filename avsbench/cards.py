@@ -322,7 +322,10 @@ def read_yaml(path: Path, schema: str, partial: bool = False) -> dict:
 
 @functools.cache
 def _schema(name: str) -> dict:
-    return yaml.safe_load((PACKAGE / "schemas" / f"{name}.yaml").read_text())
+    """A schema; `method#recipe` is the definition `recipe` in that of method cards."""
+    name, _, part = name.partition("#")
+    schema = yaml.safe_load((PACKAGE / "schemas" / f"{name}.yaml").read_text())
+    return {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]} if part else schema
 
 
 def validate(content: object, schema: str, where: object, node: yaml.Node | None = None, partial: bool = False) -> None:

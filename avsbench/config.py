@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import yaml
-
 from avsbench import cards
 from avsbench.errors import AvsbenchError
 from avsbench.media import front_ends
@@ -31,8 +29,10 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         config = {**config, "seeds": seeds}
     if isinstance(config.get("vpo_sources"), dict):  # numbers within a mapping come as text as well
         texts = ("coco", "vggsound", "masks")
-        sources = {key: v if key in texts else _number(v) for key, v in config["vpo_sources"].items()}
+        sources = {key: v if key in texts else _value(v) for key, v in config["vpo_sources"].items()}
         config = {**config, "vpo_sources": sources}
+    if isinstance(config.get("overrides"), dict):
+        config = {**config, "overrides": _value(config["overrides"])}
     if config.get("allow_incomplete") in ("true", "false"):  # Snakemake reads True and False alone as truth values
         config = {**config, "allow_incomplete": config["allow_incomplete"] == "true"}
     cards.validate(config, "config", where)
@@ -48,11 +48,22 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         cards.known(dataset, cards.dataset_cards(), f"{where}: roots", "data set")
     for dataset in config.get("mirrors", {}):
         cards.known(dataset, cards.dataset_cards(), f"{where}: mirrors", "data set")
-    for target in config.get("overrides", {}):
+    for target, recipe in config.get("overrides", {}).items():
         cards.known(target, cards.variants(), f"{where}: overrides", "variant")
+        cards.validate(recipe, "method#recipe", f"{where}: overrides.{target}")
     return config
 
 
-def _number(value: object) -> object:
-    """A number that is spelled as text; anything else as it is."""
-    return yaml.safe_load(value) if isinstance(value, str) and re.fullmatch(r"[\d.]+", value) else value
+def _value(item: object) -> object:
+    """The number or truth value that a text spells; anything else as it is, in nested mappings and lists too."""
+    if isinstance(item, dict):
+        return {key: _value(inner) for key, inner in item.items()}
+    if isinstance(item, list):
+        return [_value(inner) for inner in item]
+    if not isinstance(item, str):
+        return item
+    if re.fullmatch(r"-?\d+", item):
+        return int(item)
+    if re.fullmatch(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", item, re.IGNORECASE):
+        return float(item)
+    return {"true": True, "false": False}.get(item, item)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from avsbench import plan
+from avsbench import cards, plan
 from avsbench.config import check_config, load_config
 from avsbench.errors import AvsbenchError
 
@@ -130,3 +130,59 @@ def test_configuration_file_errors_name_the_line(tmp_path):
 def test_missing_configuration_says_what_to_do(tmp_path):
     with pytest.raises(AvsbenchError, match="--config"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_overrides_are_checked_like_cards_and_may_come_as_text():
+    with pytest.raises(AvsbenchError, match=r"overrides\.tpavi-r50: unknown key 'keep_bset'[\s\S]*'keep_best'"):
+        planned(overrides={"tpavi-r50": {"keep_bset": 2}})
+    with pytest.raises(AvsbenchError, match="keep_best: 0 is less than the minimum"):
+        planned(overrides={"tpavi-r50": {"keep_best": 0}})
+    text = {"keep_best": "3", "optimizer": {"lr": "1e-4", "betas": ["0.9", ".5"]}, "select": "miou"}
+    recipe = planned(overrides={"tpavi-r50": text}).recipe("ms3", "tpavi-r50")
+    assert (recipe["keep_best"], recipe["select"]) == (3, "miou")
+    assert (recipe["optimizer"]["lr"], recipe["optimizer"]["betas"]) == (1e-4, [0.9, 0.5])
+
+
+# runs that keep several epochs
+
+
+def test_an_ensemble_follows_its_run():
+    found = planned(overrides={"tpavi-r50": {"keep_best": 3}})
+    assert len(found.runs) == 3
+    assert found.rows == [
+        plan.Run("ms3", "tpavi-r50", "0"),
+        plan.Run("ms3", "tpavi-r50", "0", 3),
+        plan.Run("ms3", "tpavi-r50", "1"),
+        plan.Run("ms3", "tpavi-r50", "1", 3),
+        plan.Run("ms3", "saliency", "none"),
+    ]
+    assert str(found.rows[1]) == "tpavi-r50 (top-3 ensemble) on ms3, seed 0"
+
+
+@pytest.mark.parametrize("overrides", [{}, {"tpavi-r50": {"keep_best": 1}}])
+def test_without_it_every_row_is_a_run(overrides):
+    found = planned(overrides=overrides, seeds=[0, "official"])
+    assert found.rows == found.runs
+    assert not any(keeps for *_, keeps in found.train_rules)
+
+
+def test_the_authors_checkpoint_has_no_epochs_to_keep():
+    found = planned(overrides={"tpavi-r50": {"keep_best": 3}}, seeds=["official"])
+    assert found.rows == found.runs
+
+
+def test_a_variant_that_keeps_everywhere_has_one_train_rule():
+    rules = {
+        name: (sets, keeps) for name, _, sets, keeps in planned(overrides={"tpavi-r50": {"keep_best": 3}}).train_rules
+    }
+    assert rules["train_tpavi_r50"] == (["s4", "ms3", "avss"], True)
+    assert not rules["train_tpavi_pvt"][1]
+    assert not any(name.endswith("__top") for name in rules)
+
+
+def test_a_variant_that_keeps_on_some_data_sets_has_two(monkeypatch):
+    recipes = cards.variant("tpavi-r50").method.recipes
+    monkeypatch.setitem(recipes["mini"], "ms3", {**recipes["mini"].get("ms3", {}), "keep_best": 2})
+    rules = {name: (sets, keeps) for name, _, sets, keeps in planned().train_rules}
+    assert rules["train_tpavi_r50"] == (["s4", "avss"], False)
+    assert rules["train_tpavi_r50__top"] == (["ms3"], True)
