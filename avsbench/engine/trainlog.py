@@ -1,9 +1,9 @@
 """The training log, JSON lines: what a training did, readable without any other file; and the picture of it.
 
-Every line has `kind`, `time` (UTC), `epoch` and `step`. Both count from 1 and name the last step that was done, `step`
-over the whole training; after a resume the file holds each step once. A number that is not finite is null. Kinds:
+Every line has `kind`, `time` (UTC), `epoch` and `step`: the last step that was done, from 1 over the whole training,
+and its epoch, from 1. After a resume the file holds each step once. A number that is not finite is null. Kinds:
 
-    start       first, and again wherever a training was continued (epoch and step: what was done by then)
+    start       first (step 0), and again wherever a training was continued
         run, id             of the training; the id is the same in every start line of a file
         versions            of Python, the platform and the packages that numbers depend on
         …                   what the trainer says of itself: device, world_size (processes), batch (clips a step) …
