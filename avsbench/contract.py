@@ -3,6 +3,7 @@
 Letters in shapes: B clips, T frames, K classes or score channels, H W pixels.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -175,7 +176,15 @@ class Method(nn.Module):
 
 def normalize_frames(frames: Tensor, real: Tensor) -> Tensor:
     """uint8 [B,T,3,H,W] -> float32 normalised by ImageNet's mean and deviation; padded frames are zero afterwards."""
-    mean = torch.tensor([0.485, 0.456, 0.406], device=frames.device).view(3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225], device=frames.device).view(3, 1, 1)
+    mean, std = _imagenet(frames.device)
     normalised = (frames.float() / 255 - mean) / std
     return normalised * real[:, :, None, None, None]
+
+
+@functools.cache
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [3,1,1] of ImageNet's colours. Kept: a copy to a GPU in each step would wait for its queue."""
+    with torch.inference_mode(False):  # whoever asks first, training must be able to use them
+        mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(3, 1, 1)
+        std = torch.tensor([0.229, 0.224, 0.225], device=device).view(3, 1, 1)
+        return mean, std

@@ -95,15 +95,15 @@ def lease(
 
 
 def lease_for(spec, variant, most: int | None = None) -> "contextlib.AbstractContextManager[list[torch.device]]":
-    """The lease of a run (`RunSpec`, `Variant`): as many GPUs as the card says, or the fewer that were granted.
+    """The lease of a run (`RunSpec`, `Variant`): the GPUs that were granted, or as many as the card says.
 
     Only mini may do without any.
 
     Args:
         most: no more than this many, whatever the card says.
     """
-    limits = [limit for limit in (variant.resources(spec.scale)["gpu"], spec.gpus, most) if limit is not None]
-    return lease(min(limits), spec.device, required=spec.scale != "mini")
+    wanted = variant.resources(spec.scale)["gpu"] if spec.gpus is None else spec.gpus
+    return lease(wanted if most is None else min(wanted, most), spec.device, required=spec.scale != "mini")
 
 
 def visible_gpus() -> list[str]:

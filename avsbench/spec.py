@@ -19,7 +19,7 @@ class RunSpec:
         paths: where data, weights and results lie.
         threads: CPU threads of this process.
         device: auto, cpu or cuda.
-        gpus: how many were granted, where that is fewer than the card asks for. None: what the card says.
+        gpus: how many were granted, fewer or more than the card asks for. None: what the card says.
         processes: of a training on the CPU; on GPUs there is one for each. None: one.
         arrays: front end -> name of the imported arrays that stand in its place.
         code: digest of the source that the result depends on.

@@ -48,7 +48,7 @@ class Verbs:
         added.add_argument("--variant", required=True)
         added.add_argument("--seed", default="0")
         added.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-        added.add_argument("--gpus", type=int, help="how many were granted (default: what the card asks for)")
+        added.add_argument("--gpus", type=int, help="how many to use (default: what the card asks for)")
         added.add_argument("--threads", type=int, help="of torch and of the data loader (default: the card's)")
         added.add_argument("--code", help="source digest, when a workflow has computed it")
         added.add_argument(

@@ -155,6 +155,8 @@ def _explain(codes: list[int | None], ended: Exception) -> None:
     for code in codes:
         if code is not None and code > 128:
             raise SystemExit(code) from None
+    if getattr(ended, "signal_name", None) == "SIGTERM":  # before there was anything to save
+        raise SystemExit(128 + signal.SIGTERM) from None
     raise ended
 
 
