@@ -7,7 +7,7 @@ CORES ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || sysctl -n hw.ncpu)
 ARGS ?=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: leaderboard test lint format clean help
+.PHONY: leaderboard test lint format benchmarks clean help
 
 leaderboard: $(VENV)/.installed ## build results/leaderboard.md (embedded data unless config/config.yaml says otherwise)
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -26,6 +26,9 @@ format: $(VENV)/.installed ## rewrite the sources as lint wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt workflow
+
+benchmarks: $(VENV)/.installed ## what the suite costs in time and memory: one table (ARGS=--quick for a short one)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

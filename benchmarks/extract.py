@@ -1,6 +1,6 @@
 """Extraction: clips and megabytes a second from released files and from raw video, and what full AVSS would take.
 
-    python benchmarks/extract.py --clips 24
+    python -m benchmarks.extract --clips 24
 
 Renders clips in the official layout and builds one shard of each source in this process, as a job of the workflow does.
 Decoding and reading (decoding, resizing, looking up colours, sound) are timed once more alone, as shares of the whole;

@@ -1,6 +1,6 @@
 """Clips a second: all front ends of a shard in one pass, against an in-process loop that computes them one by one.
 
-    python benchmarks/front_ends.py --clips 64 --threads 2
+    python -m benchmarks.front_ends --clips 64 --threads 2
 
 Writes shards of noise with the sound that each data set has, then makes the files of all front ends in turn by
 

@@ -1,6 +1,6 @@
 """Speed of protocols B and C against direct implementations of their definitions: one thread, 224 x 224, one run.
 
-    python benchmarks/metrics.py [--frames 40] [--repeats 3]
+    python -m benchmarks.metrics [--frames 40] [--repeats 3]
 
 Both sides get the same frames, label maps as uint8 as they are stored, and must give the same scores (checked). Each
 time is the best of the repeats. Exits with 1 if a bar is missed: B at least 20 times as fast from float probabilities,

@@ -1,6 +1,6 @@
 """Does sound decide on mini MS3? TPAVI with its sound, with silence, with another clip's sound; trained without sound.
 
-    python benchmarks/sound_decides.py --variant tpavi-r50 --seeds 0 1 2
+    python -m benchmarks.sound_decides --variant tpavi-r50 --seeds 0 1 2
 
 Silence and swaps are data roots of their own whose front-end shards are rewritten and whose other files are links;
 everything runs through the ordinary verbs. The bar: each of the three stays at least 10 points of mIoU on non-empty
