@@ -28,6 +28,7 @@ from avsbench.engine.optim import Optimizers
 from avsbench.engine.progress import Data, Progress, Validator, merged, ranked
 from avsbench.engine.seeds import rng_state, seed_everything, set_rng_state
 from avsbench.engine.signals import StopSignals
+from avsbench.engine.trackers import Tracker
 from avsbench.engine.trainlog import TrainLog, Window
 from avsbench.engine.update import Updater
 from avsbench.errors import AvsbenchError
@@ -57,6 +58,7 @@ class Trainer:
         save_every: seconds between resume states inside an epoch; the end of an epoch always saves one.
         compute: precision and the like; None: what the recipe says.
         group: the processes that train together; None: this one alone.
+        tracker: is told every line of the log as well.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Trainer:
         save_every: float = 300.0,
         compute: Compute | None = None,
         group: Group | None = None,
+        tracker: Tracker | None = None,
     ):
         self.method, self.recipe, self.seed, self.device = method, recipe, seed, device
         self.data, self.make_validator, self.store = data, validator, store
@@ -84,7 +87,7 @@ class Trainer:
         self.select: str = recipe["select"]
         # Fixed now: an encoder that `on_epoch` freezes for a while is still part of the weights.
         self.keys = set(method.own_state())
-        self.group = group or Group()
+        self.group, self.tracker = group or Group(), tracker
         self.compute = (compute or Compute.of(recipe)).on(device)
         self.compute.prepare(method, device)
         self.optimizers = Optimizers(
@@ -114,7 +117,7 @@ class Trainer:
             self.progress.resumes += 1
             self._state_kept = self._kept()
             log.info("%s: continuing at epoch %d, step %d", self.name, self.progress.epoch + 1, self.progress.step)
-        self.log = TrainLog(self.log_path, state["log"] if state else 0) if self.group.first else None
+        self.log = self._open_log(state["log"] if state else 0) if self.group.first else None
         total, done = self.epochs * self.steps, self.progress.epoch * self.steps + self.progress.step
         with ExitStack() as stack:
             if self.log is not None:
@@ -131,6 +134,22 @@ class Trainer:
                 self._epoch(state)
                 state = None
         return self.progress
+
+    def _open_log(self, position: int) -> TrainLog:
+        at, log = self.progress, TrainLog(self.log_path, position, self.tracker)
+        log.start(
+            self.name,
+            epoch=min(at.epoch + 1, self.epochs),
+            step=at.epoch * self.steps + at.step,
+            resumes=at.resumes,
+            epochs=self.epochs,
+            steps_per_epoch=self.steps,
+            batch=self.recipe["batch"],
+            world_size=self.group.world,
+            device=devices.describe(self.device),
+            compute=vars(self.compute),
+        )
+        return log
 
     def best_state_file(self) -> Path:
         """The weights that the selection kept."""

@@ -23,6 +23,7 @@ from avsbench.engine.data import Division, StoredData
 from avsbench.engine.distributed import Group, launch
 from avsbench.engine.loop import LAST, Progress, Trainer
 from avsbench.engine.seeds import seed_everything
+from avsbench.engine.trackers import check_tracker, open_tracker
 from avsbench.engine.trainlog import draw_curves
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.validate import Validator
@@ -40,6 +41,7 @@ def train_run(spec: RunSpec) -> dict:
     """
     variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
     check_spec(spec, variant, dataset)
+    check_tracker(spec.tracker)
     with lease_for(spec, variant) as devices:
         if devices[0].type == "cpu":
             devices = devices * (spec.processes or 1)
@@ -54,6 +56,7 @@ def train_run(spec: RunSpec) -> dict:
 def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
     """What each process of a training does; the first writes the outputs."""
     variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
+    run = (spec.dataset, spec.variant, spec.seed)
     torch.set_num_threads(max(1, spec.threads // group.world))
     seed_everything(spec.seed, "initial weights")
     method = registry.build(variant, dataset, spec.scale, spec.image_size)
@@ -72,7 +75,7 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
     record["initial_weights"] = started_from
     if not group.first:
         group.wait()  # the first one clears states of other settings away
-    store = StateStore(spec.paths.state(spec.dataset, spec.variant, spec.seed), identity(spec, variant, record))
+    store = StateStore(spec.paths.state(*run), identity(spec, variant, record))
     if group.first:
         if not spec.resume:
             store.restart()
@@ -97,12 +100,13 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
         data=data,
         validator=lambda: Validator(dataset),
         store=store,
-        log_path=spec.paths.train_log(spec.dataset, spec.variant, spec.seed),
+        log_path=spec.paths.train_log(*run),
         name=str(spec),
         description=describe_weights(spec),
         save_every=spec.save_every,
         compute=compute,
         group=group,
+        tracker=open_tracker(spec.tracker, spec.paths.tracker(*run, spec.tracker)) if group.first else None,
     )
     progress = trainer.run()
     if not group.first:

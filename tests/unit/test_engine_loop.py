@@ -102,7 +102,8 @@ def test_log_lines_and_curves(tmp_path):
     with open(tmp_path / "log.jsonl", "a") as file:
         file.write('{"kind": "tr')  # a kill while writing
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()[:-1]]
-    first = lines[0]
+    start, first = lines[:2]
+    assert (start["kind"], start["batch"], start["world_size"], start["steps_per_epoch"]) == ("start", 2, 1, STEPS)
     assert set(first["terms"]) == {"bce", "drift"}
     assert first["loss"] == pytest.approx(sum(first["terms"].values()))
     assert 0 <= first["wait_share"] <= 1
