@@ -11,6 +11,7 @@ from avsbench import cards, registry
 from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
+from avsbench.evaluation.ensemble import Ensemble, member_files
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.images import resize_image
@@ -26,6 +27,7 @@ def load(
     scale: str | None = None,
     image_size: int | None = None,
     seed: int = 0,
+    ensemble: bool = False,
     device: str = "auto",
     results_root: str | Path | None = None,
     weights_root: str | Path | None = None,
@@ -37,6 +39,7 @@ def load(
         dataset: decides classes and preprocessing: s4, ms3, avss, …
         weights: a run's weights.safetensors; "official" for the authors' checkpoint; None for the run that the suite
             trained with `seed` (of scale full if there is one, else mini).
+        ensemble: predict with the mean probability of the best epochs of that run (recipe key `keep_best`).
         scale, image_size: by default what the weights were trained with.
         results_root, weights_root: by default the folders of the project, whatever the working directory.
     """
@@ -48,6 +51,10 @@ def load(
         "weights_root": str(weights_root or cards.PROJECT / "weights"),
     }
     official = weights == "official"
+    if ensemble and weights is not None:
+        raise AvsbenchError(
+            "load: an ensemble has its own weights", found=f"weights={weights}", hint="leave weights out"
+        )
     if weights is None and chosen.method.trainable:
         weights = _trained(chosen, card, seed, roots, [scale] if scale else ["full", "mini"])
     described = {} if weights is None or official else registry.read_weights(weights)[1]
@@ -60,7 +67,10 @@ def load(
         registry.load_official(method, chosen, card, paths)
         method.eval()
     else:
-        method = registry.load_method(chosen, card, scale=scale, image_size=image_size, paths=paths, weights=weights)
+        files = member_files(paths, card.name, chosen.name, seed) if ensemble else [weights]
+        known = {"scale": scale, "image_size": image_size, "paths": paths}
+        members = [registry.load_method(chosen, card, **known, weights=file) for file in files]
+        method = Ensemble(members) if ensemble else members[0]
     return Predictor(method, chosen, card, image_size, pick_device(device))
 
 

@@ -3,10 +3,11 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from avsbench import provenance, registry
+from avsbench import predictor, provenance, registry
 from avsbench.engine import top
 from avsbench.engine.predict import predict_run
 from avsbench.engine.train import train_run
@@ -113,6 +114,22 @@ def test_members_predict_their_mean_and_are_scored_as_such(world, store):  # noq
         row = read_scores(spec.paths.scores(*RUN, ensemble=ensemble))
         assert row["members"] == count
         assert math.isfinite(row["values"]["miou_avss"])
+
+
+def test_the_python_face_takes_an_ensemble(world):  # noqa: F811
+    spec = world(epochs=2, keep_best=2)
+    files = [folder(spec) / member["file"] for member in train_run(spec)["members"]]
+    known = {"scale": "mini", "results_root": spec.paths.results_root, "device": "cpu"}
+    frames = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    sound = (np.random.default_rng(1).normal(size=80_000).astype(np.float32) / 9, 16_000)
+    found = predictor.load("small-small", "avss", ensemble=True, **known).predict(frames, sound)
+    each = [predictor.load("small-small", "avss", file, **known).predict(frames, sound)["scores"] for file in files]
+    mean = np.mean([torch.from_numpy(own).softmax(dim=1).numpy() for own in each], axis=0)
+    np.testing.assert_allclose(np.exp(found["scores"]), mean, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(found["masks"], mean.argmax(axis=1))
+    assert np.abs(mean - torch.from_numpy(each[0]).softmax(dim=1).numpy()).max() > 1e-4
+    with pytest.raises(AvsbenchError, match="an ensemble has its own weights"):
+        predictor.load("small-small", "avss", files[0], ensemble=True, **known)
 
 
 def test_a_member_of_another_training_is_refused(world):  # noqa: F811
