@@ -17,6 +17,7 @@ from avsbench.evaluation.predictions import PredictionInfo, PredictionReader, Pr
 from avsbench.metrics.fscore import levels
 from tests.unit.report_runs import paths_in
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; torch sees none")
 CERTAIN = 1000.0
 """A logit whose sigmoid is 1 in float32; that of its negative is 0."""
 
@@ -29,7 +30,7 @@ class Fixed(Method):
 
     def __init__(self, logits):
         super().__init__()
-        self.logits = torch.as_tensor(logits, dtype=torch.float32)
+        self.register_buffer("logits", torch.as_tensor(logits, dtype=torch.float32))
         self.channels = len(self.logits)
 
     def forward(self, batch):
@@ -40,12 +41,12 @@ class Fixed(Method):
         return self.logits.expand(*output["shape"], *self.logits.shape)
 
 
-def predict(tmp_path, method, classes=1):
+def predict(tmp_path, method, classes=1, device="cpu"):
     """What is stored of one clip of two frames: (level, mask) or labels of the first frame."""
     size = (method.members[0] if isinstance(method, Ensemble) else method).logits.shape[1:]
     task = "semantic" if classes > 1 else "binary"
     with PredictionWriter(tmp_path / "p.h5", PredictionInfo("s4", "fixed", "0", "positive", task, classes)) as writer:
-        predict_clips(method, [BATCH], writer, common_size=tuple(size))
+        predict_clips(method, [BATCH], writer, common_size=tuple(size), device=device)
     with PredictionReader(tmp_path / "p.h5") as reader:
         if classes > 1:
             return reader.semantic("common", "clip")[0]
@@ -102,14 +103,16 @@ def test_classes_by_hand(tmp_path):
         assert predict(tmp_path, Ensemble(members), classes=3)[0].tolist() == [1]
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
-def test_levels_are_those_of_the_mean_to_the_last_bit(tmp_path, channels, count):
+def test_levels_are_those_of_the_mean_to_the_last_bit(tmp_path, channels, count, device):
     generator = torch.Generator().manual_seed(count)
     logits = 6 * torch.randn(count, channels, 100, 200, generator=generator)
-    level, mask = predict(tmp_path, Ensemble([Fixed(member) for member in logits]))
+    level, mask = predict(tmp_path, Ensemble([Fixed(member) for member in logits]), device=device)
+    logits = logits.to(device)
     own = logits[:, 0].sigmoid() if channels == 1 else logits.softmax(dim=1)[:, 1]
-    mean = own.double().mean(dim=0).float()
+    mean = own.cpu().double().mean(dim=0).float()
     np.testing.assert_array_equal(level, levels(mean))
     np.testing.assert_array_equal(mask, mean.numpy() > 0.5)
 
