@@ -4,6 +4,7 @@ import json
 import math
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,31 @@ def test_a_state_of_other_code_recipe_or_data_is_not_continued(world, monkeypatc
     else:
         spec = world(code="c2") if what == "code" else world(optimizer={"name": "adam", "lr": 2e-3})
     assert train_run(spec)["resumes"] == 0
+
+
+def test_a_tracker_changes_nothing_but_its_own_files(world, monkeypatch):
+    pytest.importorskip("tensorboard", reason="needs the package tensorboard (extra `tensorboard`)")
+    plain = world(seed="6")
+    train_run(plain)
+    expected = outputs(plain)[0].read_bytes()
+    for file in outputs(plain):
+        file.unlink()
+    with monkeypatch.context() as patch:
+        interrupt(patch, after=1)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(plain)
+    tracked = replace(plain, tracker="tensorboard")
+    record = train_run(tracked)  # the state is that of the same run
+    assert record["resumes"] == 1
+    assert "tensorboard" not in json.dumps(record)
+    assert outputs(plain)[0].read_bytes() == expected
+    assert list(Path(tracked.paths.tracker("avss", "small-small", "6", "tensorboard")).glob("events.*"))
+
+
+def test_a_tracker_that_is_not_installed_fails_before_training(world, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(AvsbenchError, match=r'pip install "avsbench\[wandb\]"'):
+        train_run(replace(world(), tracker="wandb"))
 
 
 @pytest.mark.parametrize(
