@@ -66,6 +66,12 @@ class Compute:
         decided = {key: gpu if getattr(self, key) is None else getattr(self, key) for key in ("channels_last", "fused")}
         return Compute(**{**vars(self), **decided})
 
+    @property
+    def deviations(self) -> list[str]:
+        """What may change scores beyond rounding of float32, in words."""
+        found = ["forward pass in bfloat16"] if self.precision == "bfloat16" else []
+        return found + (["augmentation on the device"] if self.augment == "device" else [])
+
     def prepare(self, method: Method, device: torch.device) -> Method:
         """Move a method to its device and lay it out; sets this process's TF32 policy. Returns the same object."""
         set_tf32(self.precision != "float32")

@@ -367,7 +367,8 @@ class Trainer:
         self._save()
         self.group.wait()  # whoever leaves first takes the others along
         name = signal.Signals(number).name
-        log.warning("%s: stopped by %s; the state is saved, the same command continues", self.name, name)
+        tell = log.warning if self.group.first else log.debug
+        tell("%s: stopped by %s; the state is saved, the same command continues", self.name, name)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)

@@ -4,7 +4,6 @@ Outputs: weights.safetensors (the epoch that validation chose), weights_top/ whe
 run.json and curves.png; log.jsonl beside them. Each is opened and checked before the resume state is cleared.
 """
 
-import json
 import logging
 import os
 from datetime import UTC, datetime
@@ -112,8 +111,7 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
     if not group.first:
         group.wait()  # a process that is gone would look like a failure while the first one writes
         return
-    record.update(_outcome(spec, progress, data))
-    record["compute"] = vars(trainer.compute)
+    record.update(_outcome(spec, progress, data, trainer.compute))
     if spec.scale == "smoke":
         record["full_run"] = full_run_estimate(variant, dataset, record["seconds"]["per_step"] / data.batch)
     _write_outputs(spec, method, trainer, record)
@@ -197,7 +195,7 @@ def describe_weights(spec: RunSpec) -> dict:
     }
 
 
-def _outcome(spec: RunSpec, progress: Progress, data: StoredData) -> dict:
+def _outcome(spec: RunSpec, progress: Progress, data: StoredData, compute: Compute) -> dict:
     """What training adds to the record."""
     steps = spec.recipe["epochs"] * data.steps_per_epoch
     seconds = progress.seconds
@@ -211,7 +209,8 @@ def _outcome(spec: RunSpec, progress: Progress, data: StoredData) -> dict:
         "effective_batch": data.batch,
         "micro_batch": data.division.micro_batch,
         "accumulation": data.division.accumulation,
-        "deviations": list(data.division.notes),
+        "compute": vars(compute),
+        "deviations": [*data.division.notes, *compute.deviations],
         "clips": {"train": len(data.training), "val": len(data.held_out)},
         "steps": steps,
         "seconds": {**{k: round(v, 2) for k, v in seconds.items()}, "per_step": round(seconds["train"] / steps, 5)},
@@ -245,7 +244,9 @@ def _write_outputs(spec: RunSpec, method: Method, trainer: Trainer, record: dict
     _check_picture(curves)
     record["weights"] = {"sha256": provenance.file_digest(weights), "mb": round(os.path.getsize(weights) / 1e6, 3)}
     provenance.write_run(spec.paths.run_json(*run), record)
-    log.info("%s: epoch %d kept, %s", spec, record["best_epoch"], json.dumps(record["validation"]))
+    metric = spec.recipe["select"]
+    score = record["validation"].get(metric)
+    log.info("%s: epoch %d kept%s", spec, record["best_epoch"], "" if score is None else f", {metric} {score:.4f}")
 
 
 def _check_picture(path: str) -> None:

@@ -34,6 +34,7 @@ class RunResult:
         selection: the split that chose the epoch; "authors" for their checkpoint, "-" where nothing was trained.
         members: epochs that predicted together; 1 but for an ensemble.
         arrays: names of imported arrays that stood in the place of front ends.
+        deviations: what its training did otherwise than published, in words.
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
         clips_expected: clips of the test split, usable or not.
@@ -54,6 +55,7 @@ class RunResult:
     selection: str
     members: int
     arrays: tuple[str, ...]
+    deviations: tuple[str, ...]
     image_size: int | None
     grids: dict[str, dict]
     clips_expected: int
@@ -143,6 +145,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             selection=_selection(record),
             members=grids[GRID].get("members", 1),
             arrays=tuple(record.get("arrays", {}).values()),
+            deviations=tuple(record.get("deviations", ())),
             image_size=record.get("image_size"),
             grids=grids,
             clips_expected=_expected_clips(run.dataset, paths),

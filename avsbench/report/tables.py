@@ -167,6 +167,7 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
         *legend(names),
         *_incomplete(card, [entry for _, entry in ranked]),
         *_imported([entry for _, entry in ranked]),
+        *_deviations([entry for _, entry in ranked]),
         *_ensembles([entry for _, entry in ranked]),
     ]
     return Table("", columns, body, notes)
@@ -187,6 +188,16 @@ def _imported(rows: list[Entry]) -> list[str]:
     """Which rows heard arrays that somebody else computed."""
     heard = [f"{entry.name} ({', '.join(entry.first.arrays)})" for entry in rows if entry.first.arrays]
     return [f"Heard imported arrays in the place of our front ends: {', '.join(heard)}."] if heard else []
+
+
+def _deviations(rows: list[Entry]) -> list[str]:
+    """Which rows were trained on other devices, or otherwise computed, than published, where that changes numbers."""
+    found = {
+        entry.name: dict.fromkeys(deviation for result in entry.results for deviation in result.deviations)
+        for entry in rows
+    }
+    named = [f"{name} ({'; '.join(deviations)})" for name, deviations in found.items() if deviations]
+    return [f"Trained otherwise than published: {', '.join(named)}."] if named else []
 
 
 def _ensembles(rows: list[Entry]) -> list[str]:

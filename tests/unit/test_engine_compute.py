@@ -174,3 +174,11 @@ def test_a_resumed_training_keeps_layout_and_fused_state(tmp_path):
         run("cut", lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 6 else None)
     resumed = run("cut")
     assert all(torch.equal(resumed[key], value) for key, value in calm.items())
+
+
+def test_what_may_change_scores_is_said():
+    assert Compute(compile="default", channels_last=True, fused=True).deviations == []
+    assert Compute(precision="bfloat16", augment="device").deviations == [
+        "forward pass in bfloat16",
+        "augmentation on the device",
+    ]

@@ -316,3 +316,14 @@ def test_hundreds_of_runs(paths):
         make_run(paths, run)
     assert "(official)" not in render(paths, runs)
     assert len(pd.read_parquet(paths.leaderboard("parquet"))) == 500 * 12
+
+
+def test_what_was_trained_otherwise_than_published_is_said_beneath(paths):
+    note = "batch statistics over 2 clips, 4 in the published set-up"
+    for run in TPAVI[:2]:
+        make_run(paths, run, deviations=[note, "forward pass in bfloat16"])
+    make_run(paths, PVT)
+    text = render(paths, [*TPAVI[:2], PVT])
+    assert f"Trained otherwise than published: tpavi-r50 ({note}; forward pass in bfloat16)." in text
+    make_run(paths, TPAVI[0])
+    assert "Trained otherwise" not in render(paths, [TPAVI[0], PVT])
