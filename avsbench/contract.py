@@ -3,7 +3,6 @@
 Letters in shapes: B clips, T frames, K classes or score channels, H W pixels.
 """
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -181,10 +180,15 @@ def normalize_frames(frames: Tensor, real: Tensor) -> Tensor:
     return normalised * real[:, :, None, None, None]
 
 
-@functools.cache
 def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and deviation [3,1,1] of ImageNet's colours. Kept: a copy to a GPU in each step would wait for its queue."""
-    with torch.inference_mode(False):  # whoever asks first, training must be able to use them
-        mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(3, 1, 1)
-        std = torch.tensor([0.229, 0.224, 0.225], device=device).view(3, 1, 1)
-        return mean, std
+    if device not in _COLOURS:
+        with torch.inference_mode(False):  # whoever asks first, training must be able to use them
+            _COLOURS[device] = tuple(
+                torch.tensor(values, device=device).view(3, 1, 1)
+                for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+            )
+    return _COLOURS[device]
+
+
+_COLOURS: dict[torch.device, tuple[Tensor, ...]] = {}

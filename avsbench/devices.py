@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 CHOICES = ("auto", "cpu", "cuda")
+VARIABLE = "AVSBENCH_DEVICE"
+"""Tells the jobs of a workflow which of them its configuration names."""
 POLL = 1.0
 """Seconds between two looks for a free GPU."""
 _LOG = logging.getLogger(__name__)

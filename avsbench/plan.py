@@ -329,7 +329,6 @@ class Plan:
             "init": found.init,
             "inputs": found.method.inputs,
             "image_size": self.image_size,
-            "device": self.config.get("device", "auto"),
         }
         if self.arrays(dataset):
             settings["arrays"] = self.arrays(dataset)

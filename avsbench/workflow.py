@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from avsbench import cards
+from avsbench import cards, devices
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
 from avsbench.plan import PRETRAIN_DATASETS, PRETRAIN_FRONT_ENDS, Plan
@@ -51,9 +51,10 @@ def put_environment_on_path() -> None:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
 
 
-def choose_tracker(plan: Plan) -> None:
-    """Tell the trainings which tracker the configuration names; as a setting of their rules it would retrain."""
+def pass_on(plan: Plan) -> None:
+    """Tell the jobs which tracker and device the configuration names; as settings of rules these would retrain."""
     os.environ[trackers.VARIABLE] = plan.config.get("tracker", "none")
+    os.environ[devices.VARIABLE] = plan.config.get("device", "auto")
 
 
 def refresh_manifests(plan: Plan) -> None:
@@ -94,7 +95,9 @@ def pretrain_inputs(plan: Plan) -> list[str]:
 
 def config_argument(plan: Plan) -> str:
     """The effective configuration as one JSON argument, for verbs that need the whole plan."""
-    return json.dumps({key: value for key, value in plan.config.items() if key != "tracker"}, sort_keys=True)
+    return json.dumps(
+        {key: value for key, value in plan.config.items() if key not in ("tracker", "device")}, sort_keys=True
+    )
 
 
 def announcement(plan: Plan) -> str:

@@ -2,9 +2,10 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 
-from avsbench import cards
+from avsbench import cards, devices
 from avsbench.config import load_config
 from avsbench.plan import SPLITS, Plan
 
@@ -47,7 +48,7 @@ class Verbs:
         added = self.of_dataset(name, run, text)
         added.add_argument("--variant", required=True)
         added.add_argument("--seed", default="0")
-        added.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+        added.add_argument("--device", choices=devices.CHOICES, help="default: the configuration's")
         added.add_argument("--gpus", type=int, help="how many to use (default: what the card asks for)")
         added.add_argument("--threads", type=int, help="of torch and of the data loader (default: the card's)")
         added.add_argument("--code", help="source digest, when a workflow has computed it")
@@ -87,7 +88,7 @@ def run_spec(args):
         image_size=plan.image_size,
         paths=plan.paths,
         threads=args.threads or variant.resources(plan.scale)["threads"],
-        device=args.device,
+        device=args.device or os.environ.get(devices.VARIABLE) or plan.config.get("device", "auto"),
         gpus=args.gpus,
         processes=getattr(args, "processes", None),
         arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),

@@ -32,7 +32,7 @@ from avsbench.engine.trackers import Tracker
 from avsbench.engine.trainlog import TrainLog, Window
 from avsbench.engine.update import Updater
 from avsbench.errors import AvsbenchError
-from avsbench.provenance import memory_mb
+from avsbench.provenance import memory_mb, memory_now_mb
 from avsbench.registry import load_own
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ class Trainer:
             world_size=self.group.world,
             device=devices.describe(self.device),
             compute=vars(self.compute),
+            **self.description,
         )
         return log
 
@@ -253,7 +254,9 @@ class Trainer:
             gradient_norm=norm,
             clips_per_s=round(window.clips / max(window.spent, 1e-9), 3),
             wait_share=round(window.waited / max(window.spent, 1e-9), 4),
-            memory_mb=memory_mb(self.device),
+            seconds=round(window.spent, 3),
+            memory_mb=memory_now_mb(self.device),
+            peak_memory_mb=memory_mb(self.device),
         )
         self._loss = sum(means.values())
         best = f"{at.best['score']:.4f}" if at.best else "-"

@@ -10,7 +10,8 @@ from avsbench.engine.trainlog import read_log
 from tests.unit.engine_fakes import RECIPE, STEPS, TinyData, make_trainer
 
 ALWAYS = {"kind", "time", "epoch", "step"}
-TRAIN = {"at", "loss", "terms", "lr", "gradient_norm", "clips_per_s", "wait_share", "memory_mb"}
+TRAIN = {"at", "loss", "terms", "lr", "gradient_norm", "seconds", "clips_per_s", "wait_share"}
+MEMORY = {"memory_mb", "peak_memory_mb"}
 
 
 def stopping(at):
@@ -31,8 +32,10 @@ def test_each_line_holds_what_the_documents_say(tmp_path):
     assert start["world_size"] == 1
     assert start["batch"] == RECIPE["batch"]
     assert start["device"].startswith("cpu")
+    assert start["variant"] == "tiny"
     assert start["versions"]["torch"] == torch.__version__
-    assert set(train) >= ALWAYS | TRAIN
+    assert set(train) == ALWAYS | TRAIN | MEMORY
+    assert train["seconds"] > 0
     assert train["loss"] == pytest.approx(sum(train["terms"].values()))
     assert set(validation) == ALWAYS | {"scores", "seconds"}
     assert validation["step"] == STEPS

@@ -145,8 +145,8 @@ def test_an_unknown_front_end_is_said_while_planning(complete):
     assert "did you mean 'vggish_mel'" in done.stdout + done.stderr
 
 
-def test_another_tracker_reruns_nothing(complete):
-    for tracker in ("tensorboard", "wandb"):
-        assert complete.planned("--config", f"tracker={tracker}") == {}
-    complete.edit("config/config.yaml", "scale: mini", "scale: mini\ntracker: tensorboard")
+def test_another_tracker_or_device_reruns_nothing(complete):
+    for setting in ("tracker=tensorboard", "tracker=wandb", "device=cpu", "device=cuda"):
+        assert complete.planned("--config", setting) == {}
+    complete.edit("config/config.yaml", "scale: mini", "scale: mini\ntracker: tensorboard\ndevice: cpu")
     assert complete.planned() == {}

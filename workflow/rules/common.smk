@@ -9,7 +9,7 @@ PATHS = PLAN.paths
 OPTIONS = PLAN.cli_options()
 
 house.put_environment_on_path()
-house.choose_tracker(PLAN)
+house.pass_on(PLAN)
 house.release_stale_lock()
 house.refresh_manifests(PLAN)
 

@@ -26,13 +26,12 @@ rule predict:
         code=lambda w: digest.stage("predict", cards.variant(w.variant).method.name),
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
         arrays=lambda w: PLAN.arrays_option(w.dataset),
-        device=config.get("device", "auto"),
         ensemble="",
     message:
         "predict {wildcards.dataset} with {wildcards.variant}, seed {wildcards.seed} ({wildcards.condition})"
     shell:
         "avsbench predict --dataset {wildcards.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--condition {wildcards.condition} --device {params.device} {params.arrays}{params.options} "
+        "--condition {wildcards.condition} {params.arrays}{params.options} "
         "{params.ensemble} --log {log}"
 
 

@@ -78,12 +78,11 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
             settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
             recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
             arrays=lambda w: PLAN.arrays_option(w.dataset),
-            device=config.get("device", "auto"),
         message:
             "train {params.variant} on {wildcards.dataset}, seed {wildcards.seed}"
         shell:
             "avsbench train --dataset {wildcards.dataset} --variant {params.variant} --seed {wildcards.seed} "
-            "--recipe {params.recipe:q} --code {params.code} --device {params.device} --gpus {resources.gpu} "
+            "--recipe {params.recipe:q} --code {params.code} --gpus {resources.gpu} "
             "{params.arrays}{params.options} --log {log}"
 
 
