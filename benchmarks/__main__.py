@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from avsbench.paths import atomic
-from benchmarks import evaluation, loader, mini, planning, tpavi_attention, training_step
+from benchmarks import evaluation, growth, loader, mini, planning, tpavi_attention, training_step
 from benchmarks.common import Row, heading, markdown
 
 TOPICS: dict[str, Callable[..., Iterator[Row]]] = {
@@ -26,6 +26,7 @@ TOPICS: dict[str, Callable[..., Iterator[Row]]] = {
     "attention": tpavi_attention.rows,
     "step": training_step.rows,
     "evaluation": evaluation.rows,
+    "growth": growth.rows,
     "planning": planning.rows,
     "mini": mini.rows,
 }

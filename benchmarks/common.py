@@ -82,10 +82,11 @@ def number(value: float) -> str:
 def heading() -> str:
     """Date, machine and versions, in two lines."""
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    where = machine()  # imports torch, which then tells its version in full
     known = provenance.versions()
     names = ("python", "torch", "torchvision", "timm", "numpy", "h5py", "avsbench")
     shown = ", ".join(f"{name} {known[name]}" for name in names)
-    return f"{date}; {machine()}\n\n{shown}; commit {(provenance.git_commit() or 'unknown')[:12]}"
+    return f"{date}; {where}\n\n{shown}; commit {(provenance.git_commit() or 'unknown')[:12]}"
 
 
 def machine() -> str:

@@ -114,8 +114,11 @@ class Step:
         self.count += 1
         return time.perf_counter() - start
 
-    def clips(self) -> int:
-        return sum(len(share.batch) for share in self.shares)
+    def describe(self) -> str:
+        """Clips of a step, and what a run of this network stores."""
+        clips = sum(len(share.batch) for share in self.shares)
+        stored = sum(value.numel() * value.element_size() for value in self.updater.method.own_state().values())
+        return f"{clips} clip{'s' * (clips > 1)} a step; a run stores {stored / 1e6:.1f} MB of weights"
 
     def warm(self, steps: int) -> float:
         """Seconds of the first steps, compilation included."""
@@ -163,9 +166,7 @@ def measure(
                 )
                 continue
             if setting == BASE:
-                clips = step.call("clips")
-                note = f"{clips} clip{'s' * (clips > 1)} a step"
-                yield Row(TOPIC, f"{case}, operations", first / 1e12, "TFLOP", note=note)
+                yield Row(TOPIC, f"{case}, operations", first / 1e12, "TFLOP", note=step.call("describe"))
             elif "compile" in compute:
                 yield Row(TOPIC, f"{case}, {setting}: first step", first, "s", note="compilation")
             step.call("warm", 5 if gpu else 0)
