@@ -103,6 +103,23 @@ def shorten(batch: Batch) -> Batch:
     return _cut(batch, slice(None), int(batch.real.sum(dim=1).min()))
 
 
+def double(batch: Batch) -> Batch:
+    """Every clip twice."""
+
+    def twice(value):
+        return None if value is None else torch.cat([value, value])
+
+    return Batch(
+        frames=twice(batch.frames),
+        real=twice(batch.real),
+        clip_ids=batch.clip_ids * 2,
+        audio={name: twice(value) for name, value in batch.audio.items()},
+        features={name: twice(value) for name, value in batch.features.items()},
+        masks=twice(batch.masks),
+        annotated=twice(batch.annotated),
+    )
+
+
 def _cut(batch: Batch, clips: slice, length: int) -> Batch:
     def cut(value):
         return None if value is None else value[clips, :length].clone()

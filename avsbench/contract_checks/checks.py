@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from avsbench import cards
+from avsbench.contract_checks.dividing import check_divides
 from avsbench.contract_checks.official import check_official
 from avsbench.contract_checks.predicting import (
     check_batch_independent,
@@ -65,6 +66,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
         check_gradients,
         check_frozen,
         check_ignored,
+        check_divides,
         check_overfits,
     )
 }
