@@ -32,7 +32,7 @@ def check_divides(subject: Subject) -> None:
         expected = 2 * value if name in method.summed_terms else value
         if abs(twice[name] - expected) > TOLERANCE * max(abs(expected), 1e-6):
             subject.fail(
-                f"the loss {name!r} is {value:.5g} for a clip and {twice[name]:.5g} for the same clip twice, so parts of "
+                f"the loss {name!r} is {value:.5g} for a clip and {twice[name]:.5g} for the same clip twice: parts of "
                 "a batch, on several devices or accumulated, would not add up",
                 f"take means over the batch, name sums over it in summed_terms ({subject.file}), or, where the loss "
                 f"depends on what else is in the batch, set accumulate: false in {subject.variant.method.path}",
