@@ -10,6 +10,8 @@ import json
 import multiprocessing
 import os
 import platform
+import re
+import resource
 import shutil
 import signal
 import statistics
@@ -106,6 +108,28 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def peak_mb() -> float:
+    """Peak memory of this process so far, in MB.
+
+    Not `ru_maxrss` where Linux knows better: that one begins with what the parent had when it started this process.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e6
+    except (OSError, TypeError):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def device_peak_mb(device: object) -> float:
+    """What torch allocated on a GPU at most; on a processor the peak of this process."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return peak_mb()
 
 
 # comparing in turns

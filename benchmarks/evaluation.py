@@ -24,9 +24,8 @@ from avsbench.engine.seeds import seed_everything
 from avsbench.evaluation.predict import predict_clips
 from avsbench.evaluation.predictions import PredictionInfo, PredictionWriter
 from avsbench.evaluation.score import CALLS, score_predictions, stored_truth
-from avsbench.provenance import memory_mb
 from avsbench.store.loader import ClipDataset, make_loader
-from benchmarks.common import Alone, Row, markdown
+from benchmarks.common import Alone, Row, device_peak_mb, markdown
 from benchmarks.loader import SIZE, prepare
 
 PROTOCOLS = {"binary": "A, B and D", "semantic": "C and D"}
@@ -56,7 +55,8 @@ class Predicting:
             timing = predict_clips(self.method, make_loader(clips, batch=1), writer, device=self.device)
             seconds = time.perf_counter() - start
         self.folder.cleanup()
-        return {"all": timing.frames / seconds, "network": timing.frames_per_second} | memory_mb(self.device)
+        rates = {"all": timing.frames / seconds, "network": timing.frames_per_second}
+        return rates | {"mb": device_peak_mb(self.device)}
 
 
 class Scoring:
@@ -98,7 +98,7 @@ class Scoring:
         self.folder.cleanup()
         frames = found[0]["frames"]
         used = {"frames": frames, "seconds": seconds, "predicted": predicted}
-        return used | sizes | memory_mb(torch.device("cpu"))
+        return used | sizes | {"mb": device_peak_mb(torch.device("cpu"))}
 
 
 def info(card: cards.DatasetCard) -> PredictionInfo:
@@ -111,7 +111,7 @@ def predicting(name: str, dataset: str, *, clips: int, threads: int, device: str
     with Alone(Predicting, name, dataset, clips, threads, device, scale) as task:
         found = task.call("run")
     note = f"{found['network']:.3g} frames/s in the network"
-    return Row("predict", f"{name}, {dataset}", found["all"], "frames/s", found.get("cuda", found["rss"]), note)
+    return Row("predict", f"{name}, {dataset}", found["all"], "frames/s", found["mb"], note)
 
 
 def scoring(dataset: str, *, clips: int) -> Row:
@@ -120,7 +120,7 @@ def scoring(dataset: str, *, clips: int) -> Row:
     note = f"one CPU; {found['predictions'] / found['predicted'] / 1000:.2f} kB of predictions and "
     note += f"{found['rows'] / found['frames'] / 1000:.2f} kB of rows a frame"
     case = f"{dataset}, protocols {PROTOCOLS[cards.dataset(dataset).task]}"
-    return Row("score", case, found["frames"] / found["seconds"], "frames/s", found["rss"], note)
+    return Row("score", case, found["frames"] / found["seconds"], "frames/s", found["mb"], note)
 
 
 def rows(quick: bool = False, clips: int = 8, threads: int = 1) -> Iterator[Row]:

@@ -16,17 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from avsbench import cards
 from avsbench.evaluation.frames import FrameTable
 from avsbench.evaluation.score import score_table
 from avsbench.paths import Paths
-from avsbench.provenance import memory_mb
 from avsbench.store.clips import ClipDataset
 from avsbench.store.manifest import write_manifests
 from avsbench.store.tables import write_index
-from benchmarks.common import Alone, Row, markdown
+from benchmarks.common import Alone, Row, markdown, peak_mb
 
 TOPIC, SIZE = "growth", 224
 
@@ -58,7 +56,7 @@ class Index:
         self.clips = ClipDataset(Paths("full", data_root=folder), cards.dataset("avss"), "train")
 
     def bytes(self) -> float:
-        return 1e6 * memory()
+        return 1e6 * peak_mb()
 
 
 class Scores:
@@ -77,15 +75,10 @@ class Scores:
                 arrays = {"level": level, "mask": level > 127}
             table.add_clip(f"clip{number}", number, "common", label, np.ones(1, bool), **arrays)
         score_table(table.table())
-        self.peak = memory()
+        self.peak = peak_mb()
 
     def bytes(self) -> float:
         return 1e6 * self.peak
-
-
-def memory() -> float:
-    """Peak of this process so far, in MB."""
-    return memory_mb(torch.device("cpu"))["rss"]
 
 
 def rows(quick: bool = False, clips: int = 50000, frames: int = 3000) -> Iterator[Row]:

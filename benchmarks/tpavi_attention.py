@@ -21,8 +21,7 @@ from torch import Tensor
 from avsbench import cards, registry
 from avsbench.contract import Batch
 from avsbench.nn.vggish import audio_encoder
-from avsbench.provenance import memory_mb
-from benchmarks.common import Alone, Row, in_turns, ratios
+from benchmarks.common import Alone, Row, in_turns, peak_mb, ratios
 
 CARD = cards.method_cards()["tpavi"]
 MODULE = registry.method_module(CARD)
@@ -109,10 +108,6 @@ class Step:
     def outcome(self) -> tuple:
         """(growth of peak memory in MB, the last loss)."""
         return peak_mb() - self.before, self.result
-
-
-def peak_mb() -> float:
-    return memory_mb(torch.device("cpu"))["rss"]
 
 
 def compare(kind: type, *arguments: object, rounds: int) -> dict:

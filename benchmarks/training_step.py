@@ -31,8 +31,7 @@ from avsbench.engine.distributed import Group
 from avsbench.engine.optim import Optimizers
 from avsbench.engine.seeds import seed_everything
 from avsbench.engine.update import Updater
-from avsbench.provenance import memory_mb
-from benchmarks.common import Alone, Row, in_turns, markdown, ratios
+from benchmarks.common import Alone, Row, device_peak_mb, in_turns, markdown, ratios
 
 TOPIC = "training step"
 FRAMES = 5
@@ -130,11 +129,11 @@ class Step:
             self.run()
         return float(counter.get_total_flops())
 
-    def memory(self) -> dict:
+    def memory(self) -> float:
         """Peak memory in MB; also lets go of what is cached on a GPU, for the others."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return memory_mb(self.device)
+        return device_peak_mb(self.device)
 
 
 def compiler() -> str | None:
@@ -183,7 +182,7 @@ def measure(
                 f"{case}, {setting}",
                 statistics.median(seconds[setting]),
                 "s",
-                memory.get("cuda", memory["rss"]),
+                memory,
                 note,
             )
 
@@ -204,7 +203,7 @@ class Training:
             trainer = self._trainer(folder)
             trainer.run()
             last = [line for line in read_log(trainer.log_path) if line["kind"] == "train"][-1]
-        return {key: last[key] for key in ("wait_share", "clips_per_s")} | memory_mb(self.device)
+        return {key: last[key] for key in ("wait_share", "clips_per_s")} | {"mb": device_peak_mb(self.device)}
 
     def _trainer(self, folder: str):
         from avsbench.engine.checkpoint import StateStore
@@ -256,7 +255,7 @@ def waiting(name: str, dataset: str, *, clips: int, threads: int, device: str = 
         f"{name}, {dataset}, waits for data",
         100 * found["wait_share"],
         "%",
-        found.get("cuda", found["rss"]),
+        found["mb"],
         note,
     )
 
