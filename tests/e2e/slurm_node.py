@@ -64,16 +64,24 @@ def _path() -> str:
 
 
 class SlurmNode:
-    """The daemons, from `with` to its end. `environment` lets every command of SLURM find them."""
+    """The daemons, from `with` to its end. With `environment` every command of SLURM finds them.
+
+    A job step starts with a clean SLURM_*, and with it SLURM_CONF would go. So the commands are wrapped.
+    """
 
     def __init__(self, folder: Path, cpus: int = 4, gpus: int = 2):
         self.folder, self.cpus, self.gpus = folder, cpus, gpus
-        self.environment = {**os.environ, "PATH": _path(), "SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = {**os.environ, "PATH": f"{folder}/commands{os.pathsep}{_path()}"}
         self._daemons: list[subprocess.Popen] = []
 
     def __enter__(self) -> "SlurmNode":
-        for name in ("controller", "daemon"):
+        for name in ("controller", "daemon", "commands"):
             (self.folder / name).mkdir(parents=True)
+        for name in (*DAEMONS[1:], *COMMANDS):
+            wrapper = self.folder / "commands" / name
+            real = shutil.which(name, path=_path())
+            wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {real} "$@"\n')
+            wrapper.chmod(0o755)
         self.folder.chmod(0o755)
         controller, daemon = _free_ports(2)
         (self.folder / "slurm.conf").write_text(

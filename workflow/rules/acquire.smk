@@ -11,6 +11,9 @@ rule acquire:
     conda:
         "../../environment.yml"
     threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=720,
     params:
         options=OPTIONS,
         code=digest.stage("acquire"),
@@ -34,6 +37,7 @@ for DATASET in cards.dataset_cards():
             PLAN.manifests(DATASET),
         log:
             PATHS.log("manifests", DATASET),
+        localrule: True
         conda:
             "../../environment.yml"
         params:
@@ -54,6 +58,7 @@ rule fetch_weights:
     wildcard_constraints:
         file=r"[^/]+\.(pth|pt|safetensors)",
     retries: 2
+    localrule: True  # nodes of a cluster often see no internet
     conda:
         "../../environment.yml"
     params:

@@ -61,6 +61,9 @@ rule index:
         PATHS.log("index", "{dataset}", "{split}"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
     params:
         options=OPTIONS,
         code=digest.stage("index"),

@@ -9,6 +9,9 @@ rule vpo_mini_sources:
     conda:
         "../../environment.yml"
     threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         options=OPTIONS,
         code=digest.stage("vpo_sources"),
