@@ -77,7 +77,9 @@ def _leftovers(paths: Paths) -> Iterator[Path]:
 def _finished_states(paths: Paths) -> Iterator[Path]:
     for state in map(Path, sorted(glob.glob(paths.state("*", "*", "*")))):
         run = state.parent.relative_to(Path(paths.results_root) / paths.scale).parts
-        if Path(paths.run_weights(*run)).is_file() and Path(paths.run_json(*run)).is_file():
+        record, newest = Path(paths.run_json(*run)), max(path.stat().st_mtime for path in [state, *state.glob("*.*")])
+        # A state that is newer belongs to a training under way, and the record to one before it.
+        if Path(paths.run_weights(*run)).is_file() and record.is_file() and record.stat().st_mtime >= newest:
             yield state
 
 

@@ -96,7 +96,8 @@ def pretrain_inputs(plan: Plan) -> list[str]:
 def config_argument(plan: Plan) -> str:
     """The effective configuration as one JSON argument, for verbs that need the whole plan."""
     return json.dumps(
-        {key: value for key, value in plan.config.items() if key not in ("tracker", "device")}, sort_keys=True
+        {key: value for key, value in plan.config.items() if key not in ("tracker", "device", "retries")},
+        sort_keys=True,
     )
 
 

@@ -91,6 +91,8 @@ def run_spec(args):
         device=args.device or os.environ.get(devices.VARIABLE) or plan.config.get("device", "auto"),
         gpus=args.gpus,
         processes=getattr(args, "processes", None),
+        resume=not getattr(args, "restart", False),
+        save_every=300.0 if (seconds := getattr(args, "save_every", None)) is None else seconds,
         arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),
         tracker=trackers.chosen(getattr(args, "tracker", None), plan.config),
         code=args.code or digest.stage(stage, variant.method.name),

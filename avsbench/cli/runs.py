@@ -21,6 +21,8 @@ def register(verbs: Verbs) -> None:
     added.add_argument("--encoder", required=True)
     added = verbs.of_run("train", train, "train one run, or continue it")
     added.add_argument("--processes", type=int, help="of a training on the CPU (on GPUs there is one for each)")
+    added.add_argument("--save-every", type=float, metavar="SECONDS", help="between resume states (default 300)")
+    added.add_argument("--restart", action="store_true", help="forget the state of an interrupted training of this run")
     added.add_argument("--tracker", choices=trackers.NAMES, help="show the training log there too")
     verbs.of_run("official", official, "take the authors' checkpoint as a run")
     verbs.of_run("describe", describe, "write run.json of a method without training")
@@ -54,12 +56,14 @@ def pretrain_mini(args) -> None:
 
 
 def train(args) -> None:
+    from avsbench.engine.signals import ignore_stop_signals
     from avsbench.engine.train import train_run
     from avsbench.store.complete import require_complete
 
     spec = run_spec(args)
     require_complete(spec.paths, args.dataset, ("val", "test"))
     train_run(spec)
+    ignore_stop_signals()  # the outputs are there and the state is gone
 
 
 def official(args) -> None:

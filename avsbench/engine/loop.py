@@ -20,7 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from avsbench import devices
 from avsbench.contract import Method
-from avsbench.engine.checkpoint import StateStore, save_weights
+from avsbench.engine.checkpoint import StateStore
 from avsbench.engine.compute import Compute
 from avsbench.engine.data import Share
 from avsbench.engine.distributed import Group
@@ -107,7 +107,6 @@ class Trainer:
             augment=method.device_transforms(recipe) if self.compute.augment == "device" else None,
         )
         self.progress = Progress()
-        self._state_kept: set[int] = set()
 
     def run(self) -> Progress:
         """Train to the end, from the newest state if there is one."""
@@ -115,7 +114,6 @@ class Trainer:
         if state is not None:
             self.progress = Progress(**state["progress"])
             self.progress.resumes += 1
-            self._state_kept = self._kept()
             log.info("%s: continuing at epoch %d, step %d", self.name, self.progress.epoch + 1, self.progress.step)
         self.log = self._open_log(state["log"] if state else 0) if self.group.first else None
         total, done = self.epochs * self.steps, self.progress.epoch * self.steps + self.progress.step
@@ -301,7 +299,7 @@ class Trainer:
         if math.isfinite(score):
             at.top = ranked([*at.top, {"epoch": at.epoch, "score": score}], self.recipe.get("keep_best", 1))
             if at.epoch in self._kept() and self.group.first:
-                save_weights(self.store.best_file(at.epoch), self._own(), self.description)
+                self.store.save_best(at.epoch, self._own(), self.description)
         shown = ", ".join(f"{key} {value:.4f}" for key, value in scores.items() if key == self.select)
         best = f"; best so far at epoch {at.best['epoch'] + 1}" if at.best else ""
         log.info("%s: epoch %d of %d: %s%s", self.name, at.epoch + 1, self.epochs, shown, best)
@@ -331,10 +329,7 @@ class Trainer:
             "frozen": [name for name, p in self.method.named_parameters() if not p.requires_grad],
             "log": self.log.position,
         }
-        self.store.save(state, at.epoch, at.step)
-        kept = self._kept()
-        self.store.keep_best(kept | self._state_kept)
-        self._state_kept = kept
+        self.store.save(state, at.epoch, at.step, best=self._kept())
 
     def _newest_state(self) -> dict | None:
         """The state to continue from; all processes take the same file."""

@@ -5,10 +5,13 @@ import threading
 
 
 class StopSignals:
-    """Notes SIGTERM and SIGINT instead of dying at once; a second one ends the process the usual way.
+    """Notes SIGTERM and SIGINT instead of dying at once, so that a state can be saved.
+
+    Machines repeat SIGTERM (a scheduler before its limit, then again at it), which must not break off the saving; a
+    second SIGINT comes from an impatient person and ends the process the usual way. SIGKILL always does.
 
     Args:
-        patient: ignore further ones. In a group of processes each gets a signal twice: its own, and its parent's.
+        patient: ignore further SIGINTs too. In a group of processes each gets one twice: its own, and its parent's.
     """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT)
@@ -28,8 +31,12 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number, frame) -> None:
-        if self.caught:
-            if self.patient:
-                return
+        if self.caught and number == signal.SIGINT and not self.patient:
             raise KeyboardInterrupt
-        self.caught = number
+        self.caught = self.caught or number
+
+
+def ignore_stop_signals() -> None:
+    """For the last moments of a process whose work is done: an exit code that says otherwise would undo it."""
+    for number in StopSignals.NUMBERS:
+        signal.signal(number, signal.SIG_IGN)

@@ -22,6 +22,7 @@ from avsbench.engine.data import Division, StoredData
 from avsbench.engine.distributed import Group, launch
 from avsbench.engine.loop import LAST, Progress, Trainer
 from avsbench.engine.seeds import seed_everything
+from avsbench.engine.signals import StopSignals
 from avsbench.engine.trackers import check_tracker, open_tracker
 from avsbench.engine.trainlog import draw_curves
 from avsbench.errors import AvsbenchError
@@ -76,8 +77,7 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
         group.wait()  # the first one clears states of other settings away
     store = StateStore(spec.paths.state(*run), identity(spec, variant, record))
     if group.first:
-        if not spec.resume:
-            store.restart()
+        store.claim(anew=not spec.resume)
         group.wait()
     data = StoredData(
         spec,
@@ -115,7 +115,8 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
     if spec.scale == "smoke":
         record["full_run"] = full_run_estimate(variant, dataset, record["seconds"]["per_step"] / data.batch)
     _write_outputs(spec, method, trainer, record)
-    store.clear()
+    with StopSignals(patient=True):  # too late to stop: half a removed state would cost the whole run
+        store.clear()
     group.wait()
 
 
@@ -231,6 +232,8 @@ def full_run_estimate(variant: Variant, dataset: DatasetCard, seconds_per_clip: 
 def _write_outputs(spec: RunSpec, method: Method, trainer: Trainer, record: dict) -> None:
     run = (spec.dataset, spec.variant, spec.seed)
     weights, curves = spec.paths.run_weights(*run), spec.paths.curves(*run)
+    # What stands there is of an earlier training, and must not describe other weights than those beside it.
+    Path(spec.paths.run_json(*run)).unlink(missing_ok=True)
     copy_file(trainer.best_state_file(), weights)
     registry.check_weights(weights, trainer.keys)
     record |= top.write_members(spec, trainer)

@@ -8,6 +8,7 @@ inputs. Nothing here knows what a split is for.
 """
 
 import functools
+import signal
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -115,10 +116,16 @@ def load_batches(
             num_workers=workers,
             collate_fn=functools.partial(_collate, pad_to=pad_to),
             pin_memory=pin_memory,
+            worker_init_fn=_outlive_sigterm,
             # Its own generator: torch's global one, which dropout draws from, must not depend on the loader.
             generator=torch.Generator(),
         )
     )
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """A SIGTERM to the whole group is for the main process to answer: a training finishes its step and saves."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def epoch_batches(

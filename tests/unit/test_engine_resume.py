@@ -103,7 +103,17 @@ def test_a_state_of_other_code_is_removed(tmp_path):
         make_trainer(tmp_path, data=data, identity="a" * 64).run()
     store = StateStore(tmp_path / "state", "b" * 64)
     assert store.load() is None
-    assert not list((tmp_path / "state").iterdir())
+    store.claim()
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
+
+
+def test_a_state_can_be_forgotten_on_demand(tmp_path):
+    store = StateStore(tmp_path, "i" * 16)
+    store.save({}, 0, 1)
+    store.claim()
+    assert store.load() is not None
+    store.claim(anew=True)
+    assert store.load() is None
 
 
 def test_two_states_are_kept_and_leftovers_go(tmp_path):
@@ -111,8 +121,10 @@ def test_two_states_are_kept_and_leftovers_go(tmp_path):
     for step in range(4):
         store.save({"step": step}, 0, step)
     (tmp_path / ".broken.pt.1.tmp").write_bytes(b"half")
-    assert StateStore(tmp_path, "i" * 16).load()["step"] == 3
-    assert len(list(tmp_path.iterdir())) == 2
+    again = StateStore(tmp_path, "i" * 16)
+    again.claim()
+    assert again.load()["step"] == 3
+    assert sorted(path.name[-11:] for path in tmp_path.iterdir()) == ["00000002.pt", "00000003.pt", "lock"]
 
 
 def test_states_cannot_run_code(tmp_path):

@@ -64,6 +64,9 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
         wildcard_constraints:
             seed=r"\d+",
             dataset="|".join(SETS),
+        # A training that was cut off continues. What fails by itself fails again within minutes: it continues as well.
+        # On a cluster the process that submits counts, not the one within the job.
+        retries: config.get("retries", 2) if workflow.is_main_process else 0
         conda:
             "../../environment.yml"
         threads: cards.variant(VARIANT).resources(PLAN.scale)["threads"]
@@ -97,6 +100,9 @@ rule official:
         PATHS.log("train", "{dataset}", "{variant}", "official"),
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=of_card("mem_mb"),
+        runtime=30,
     params:
         options=OPTIONS,
         code=lambda w: digest.stage("official", cards.variant(w.variant).method.name),
