@@ -184,6 +184,36 @@ def test_every_trainable_variant_has_its_turn():
     assert len(training_step.chosen(quick=True)) == len({training_step.cards.variant(n).method.name for n in trainable})
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+def test_what_is_measured_here_and_on_a_gpu(gpu, monkeypatch):
+    asked, waits = [], []
+
+    def measure(name, dataset, *, settings, rounds, threads):
+        asked.append((name, dataset, set(settings)))
+        return []
+
+    def waiting(name, dataset, *, clips, threads):
+        waits.append((name, clips, threads))
+        return Row("training step", name, 1.0)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(training_step, "measure", measure)
+    monkeypatch.setattr(training_step, "waiting", waiting)
+    names = ["tpavi-r50", "tpavi-pvt"]
+    rows = list(training_step.rows(quick=True, names=names))
+    everything = set(training_step.SETTINGS) | (set(training_step.ON_GPU) if gpu else set())
+    eager = {name for name in everything if "compiled" not in name and "graphs" not in name}
+    assert asked == [("tpavi-r50", "s4", everything), ("tpavi-pvt", "s4", eager)]
+    assert [row.case for row in rows] == (names if gpu else [])
+    assert waits == ([(name, 320, 8) for name in names] if gpu else [])
+
+
+def test_the_wait_is_measured_on_more_clips_than_the_engine_keeps():
+    from avsbench.engine.data import CACHE_BYTES
+
+    assert training_step.UNCACHED_CLIPS * 5 * loader.SIZE**2 * 4 > CACHE_BYTES
+
+
 def test_predicting():
     found = evaluation.Predicting("tpavi-r50", "ms3", 1, 1, "cpu", "mini").run()
     assert 0 < found["all"] <= found["network"]
