@@ -1,6 +1,7 @@
 """A leaderboard through a real scheduler: asked as the cards say, cut off twice, and finished by the same command."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ PROFILE = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/pr
 NO_ACCOUNTING = ["--slurm-no-account", "--slurm-status-command", "squeue"]
 IMPATIENT = ["--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "20"]
 COMMAND = [*PROFILE, *NO_ACCOUNTING, *IMPATIENT]
-METHODS = {"slow": (1, 200), "doomed": (1, 200), "twofold": (2, 1)}  # name -> GPUs, epochs
+METHODS = {"slow": (1, 300), "doomed": (1, 80), "twofold": (2, 1)}  # name -> GPUs, epochs
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED")
 
 
@@ -56,7 +57,7 @@ class Watched:
                     time.sleep(0.5)
             finally:
                 if process.poll() is None:
-                    process.terminate()
+                    process.send_signal(signal.SIGINT)  # cancels its jobs; at SIGTERM it would wait for them
                     process.wait()
         self.look()
         return process.returncode
@@ -81,6 +82,9 @@ class Watched:
 def watched(tmp_path_factory):
     base = tmp_path_factory.mktemp("slurm")
     project = copy_project(base / "project")
+    project.edit(
+        "avsbench/datasets/ms3.yaml", "mini: {train: 64, val: 16, test: 32}", "mini: {train: 16, val: 4, test: 4}"
+    )
     for name, (gpus, _) in METHODS.items():
         write_method(project.folder / "models", name, card=CARD.replace("gpu: 0", f"gpu: {gpus}"))
     config = {
