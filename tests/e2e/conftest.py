@@ -20,9 +20,9 @@ CONFIG = {
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=2"]
 
 
-def new_project(folder) -> Project:
+def new_project(folder, **changes) -> Project:
     project = copy_project(folder)
-    (project.folder / "config/config.yaml").write_text(yaml.safe_dump(CONFIG))
+    (project.folder / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
     return project
 
 
