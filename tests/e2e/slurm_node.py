@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
-COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun", "sinfo")
+COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun", "sinfo", "sacct", "sacctmgr")
 
 CONFIGURATION = """
 ClusterName=avsbench

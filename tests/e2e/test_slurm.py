@@ -25,7 +25,7 @@ PROFILE = [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/pr
 NO_ACCOUNTING = ["--slurm-no-account", "--slurm-status-command", "squeue"]
 IMPATIENT = ["--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "20"]
 COMMAND = [*PROFILE, *NO_ACCOUNTING, *IMPATIENT]
-METHODS = {"slow": (1, 300), "doomed": (1, 80), "twofold": (2, 1)}  # name -> GPUs, epochs
+METHODS = {"slow": (1, 200), "doomed": (1, 60), "twofold": (2, 1)}  # name -> GPUs, epochs
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED")
 
 
@@ -111,7 +111,7 @@ def cut_off(watched):
                 watched.node.ask("scontrol", "update", f"JobId={job['JobId']}", "TimeLimit=2")
                 shortened.append(job["JobId"])
         for job in watched.running("train_doomed"):
-            if watched.has_saved("doomed") and watched.most_gpu_jobs > 1:
+            if watched.has_saved("doomed"):
                 watched.node.ask("scancel", job["JobId"])
 
     assert watched.run(interfere) != 0
