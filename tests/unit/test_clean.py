@@ -192,3 +192,11 @@ def test_what_lies_in_a_root_among_the_data_is_spared(house, tmp_path, caplog):
     assert "data/full/vpo_build/candidates.parquet" in found
     house.config["roots"] = {"ms3": str(tmp_path)}  # around all data: no reason to keep everything
     assert "data/full/ms3/features" in listed(find(house, data=True), tmp_path)
+
+
+def test_the_state_of_a_training_under_way_stays_although_an_earlier_one_left_its_record(house):
+    state = Path(house.paths.state("s4", "saliency", "0"))
+    record = Path(house.paths.run_json("s4", "saliency", "0")).stat().st_mtime
+    assert state in [item.path for item in find(house)]
+    os.utime(state / "x.00001.pt", (record + 60, record + 60))
+    assert state not in [item.path for item in find(house)]

@@ -207,3 +207,18 @@ def test_sigterm_to_the_whole_group_leaves_the_loading_processes_alive(tmp_path)
         check=False,
     )
     assert done.stdout.split() == ["12", "15"], done.stderr
+
+
+def test_options_of_the_verb_reach_the_training(monkeypatch):
+    import avsbench.engine.signals
+    import avsbench.engine.train
+    import avsbench.store.complete
+    from avsbench.cli import main
+
+    specs = []
+    monkeypatch.setattr(avsbench.engine.train, "train_run", specs.append)
+    monkeypatch.setattr(avsbench.store.complete, "require_complete", lambda *arguments, **options: None)
+    monkeypatch.setattr(avsbench.engine.signals, "ignore_stop_signals", lambda: None)
+    command = ["train", "--dataset", "ms3", "--variant", "tpavi-r50", "--code", "x"]
+    assert main(command) == main([*command, "--restart", "--save-every", "0"]) == 0
+    assert [(spec.resume, spec.save_every) for spec in specs] == [(True, 300.0), (False, 0.0)]
