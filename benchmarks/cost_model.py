@@ -131,11 +131,8 @@ class Model:
 
     def variants(self) -> list[str]:
         """Those that can be trained and have a figure."""
-        return [name for name in trainable() if f"{name}.s4" in self.figures]
-
-
-def trainable() -> list[str]:
-    return [name for name, variant in cards.variants().items() if variant.method.trainable]
+        found = cards.variants().items()
+        return [name for name, variant in found if variant.method.trainable and f"{name}.s4" in self.figures]
 
 
 # tables
@@ -177,12 +174,9 @@ def cpu_table(figures: dict) -> str:
 
 def gpu_table(figures: dict) -> str:
     model, rows, total = Model(figures), [], 0.0
-    for variant in trainable():
+    for variant in model.variants():
         for dataset in cards.variant(variant).datasets:
             if dataset not in DATASETS:
-                continue
-            if variant not in model.variants():
-                rows.append([f"{variant}, {dataset}", *["not measured"] * (4 + len(FACTORS))])
                 continue
             hours = model.gpu_hours(variant, dataset)
             seeds = SEEDS * sum(hours.values())

@@ -76,9 +76,11 @@ def test_costs_grow_with_the_clips(figures):
     assert many["weights"] == few["weights"]
 
 
-def test_a_variant_without_a_figure_is_listed_as_not_measured(figures):
+def test_a_variant_without_a_figure_has_no_row(figures):
+    """So that a new method does not change the page until somebody counts it."""
+    assert "tpavi-pvt, s4" in cost_model.gpu_table(figures)
     del figures["tpavi-pvt.s4"]
-    assert "| tpavi-pvt, s4 | not measured |" in cost_model.gpu_table(figures)
+    assert "tpavi-pvt, s4" not in cost_model.gpu_table(figures)
 
 
 def test_a_page_without_a_place_for_a_table_is_refused(figures):
