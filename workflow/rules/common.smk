@@ -10,8 +10,9 @@ OPTIONS = PLAN.cli_options()
 
 house.put_environment_on_path()
 house.pass_on(PLAN)
-house.release_stale_lock()
-house.refresh_manifests(PLAN)
+if workflow.is_main_process:  # a job of a cluster reads this file too
+    house.release_stale_lock()
+    house.refresh_manifests(PLAN)
 
 
 wildcard_constraints:
