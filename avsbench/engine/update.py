@@ -109,7 +109,9 @@ class Updater:
             sums = numbers if sums is None else sums + numbers
         norm = self.optimizers.step()
         clip_ids = [name for share in shares for name in share.batch.clip_ids]
-        clips = world * sum(len(share.batch) for share in shares if share.weight)
+        # Shares may differ by a clip: the step's number follows from what part of it these are.
+        mine = [share for share in shares if share.weight]
+        clips = round(sum(len(share.batch) for share in mine) / sum(share.weight for share in mine)) if mine else 1
         return Launched(step, list(terms), self.group.add(sums), norm, rates, clip_ids, clips)
 
     def settle(self, launched: Launched, where: str) -> tuple[dict[str, float], float | None]:

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsbench.engine.data import Division
+from avsbench.engine.data import Division, Share
 from avsbench.engine.distributed import launch
 from avsbench.errors import AvsbenchError
-from tests.unit.engine_fakes import RECIPE, CalmMethod, SharedData, TinyMethod, make_trainer
+from tests.unit.engine_fakes import RECIPE, CalmMethod, SharedData, TinyMethod, make_trainer, tiny_batch, tiny_part
 
 CPU = torch.device("cpu")
 # Plain SGD: Adam divides by gradients that are rounding alone where a parameter has none.
@@ -170,3 +170,11 @@ def test_shares_are_a_partition(clips, accumulation, world):
     sizes = [len(part) for part, _ in real]
     assert max(sizes) - min(sizes) <= 1
     assert all(division.shares(list(range(clips)), rank) for rank in range(world))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_uneven_shares_are_counted_as_the_step_they_are_part_of(tmp_path, rank):
+    updater = make_trainer(tmp_path, recipe=CALM, method=CalmMethod).updater
+    whole = tiny_batch(0, clips=3)
+    shares = [Share(tiny_part(whole, part), weight) for part, weight in Division(3, 2, 2).shares([0, 1, 2], rank)]
+    assert updater.launch(shares, 0).clips == 3
