@@ -149,7 +149,8 @@ def _explain(codes: list[int | None], ended: Exception) -> None:
         if code is not None and code < 0 and code != -signal.SIGTERM:  # SIGTERM comes from whoever waits for the others
             raise AvsbenchError(
                 f"process {rank} of {len(codes)} was killed",
-                found=f"signal {signal.Signals(-code).name}",
+                # It may have been killed because it did not leave when another one failed.
+                found=f"signal {signal.Signals(-code).name}; {' '.join(str(ended).split())[-300:]}",
                 hint="out of memory, perhaps; the same command continues from the last state",
             ) from None
     for code in codes:
