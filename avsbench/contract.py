@@ -92,8 +92,8 @@ class Method(nn.Module):
     def masks(self, scores: Tensor) -> Tensor:
         """The method's own hard decision from `scores`: bool [B,T,h,w] (K <= 2) or class ids int64 [B,T,h,w].
 
-        K = 1 is strict (a logit of 0 is background); ties of an argmax go to the lowest class. An ensemble asks about its
-        mean probability, as float64 logits.
+        K = 1 is strict (a logit of 0 is background); ties of an argmax go to the lowest class. An ensemble asks
+        about its mean probability, as float64 logits.
         """
         if self.channels == 1:
             return scores[:, :, 0] > 0
