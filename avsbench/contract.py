@@ -3,7 +3,7 @@
 Letters in shapes: B clips, T frames, K classes or score channels, H W pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -149,6 +149,14 @@ class Method(nn.Module):
     def own_state(self) -> dict[str, Tensor]:
         """The state dict without external encoders: what a run stores and an official checkpoint holds."""
         outside = tuple(self.external_prefixes())
+        return {k: v for k, v in self.state_dict().items() if not (outside and k.startswith(outside))}
+
+    def carried_state(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """What a file with tensors of these `names` has to fill: `own_state`, and every external encoder of which it
+        holds anything (authors' checkpoints often carry their frozen encoders).
+        """
+        names = list(names)
+        outside = tuple(p for p in self.external_prefixes() if not any(name.startswith(p) for name in names))
         return {k: v for k, v in self.state_dict().items() if not (outside and k.startswith(outside))}
 
     @classmethod

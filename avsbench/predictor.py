@@ -63,8 +63,8 @@ def load(
     paths = Paths(scale, **roots)
     if official:
         method = registry.build(chosen, card, scale, image_size)
-        registry.load_encoders(method, chosen, scale, paths, external_only=True)
-        registry.load_official(method, chosen, card, paths)
+        _, state = registry.load_official(method, chosen, card, paths)
+        registry.load_encoders(method, chosen, scale, paths, external_only=True, carried=state)
         method.eval()
     else:
         files = member_files(paths, card.name, chosen.name, seed) if ensemble else [weights]

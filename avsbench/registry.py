@@ -11,6 +11,7 @@ import json
 import sys
 import traceback
 import types
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -112,11 +113,19 @@ def _check_method(method: object, file: Path, card: MethodCard, dataset: Dataset
 # weights
 
 
-def load_encoders(method: Method, variant: Variant, scale: str, paths: Paths, external_only: bool = False) -> None:
+def load_encoders(
+    method: Method,
+    variant: Variant,
+    scale: str,
+    paths: Paths,
+    external_only: bool = False,
+    carried: Iterable[str] = (),
+) -> None:
     """Put pretrained weights into the encoders that the variant's card names.
 
     Args:
         external_only: load frozen encoders alone; the trained ones come with a run's weights.
+        carried: names of tensors that come from elsewhere; a frozen encoder among them needs no file of its own.
     """
     if not variant.encoders:
         return
@@ -131,22 +140,24 @@ def load_encoders(method: Method, variant: Variant, scale: str, paths: Paths, ex
             expected=f"one of {', '.join(roles) or 'none: encoders() returns nothing'}",
             hint=f"encoders() in {variant.method.path.parent / 'model.py'} maps roles to modules",
         )
+    carried, prefixes = list(carried), {id(module): f"{name}." for name, module in method.named_modules()}
     for role, name in variant.encoders.items():
         frozen = not any(p.requires_grad for p in roles[role].parameters())
-        if frozen or not external_only:
+        comes = any(key.startswith(prefixes[id(roles[role])]) for key in carried)
+        if not (frozen and comes) and (frozen or not external_only):
             load_encoder(roles[role], cards.encoder(name), scale, paths)
 
 
 def load_own(method: Method, state: dict[str, Tensor], where: object, keys: set[str] | None = None) -> None:
-    """Load everything but external encoders, strictly.
+    """Load everything but the external encoders that `state` leaves out, strictly.
 
     Args:
         state: tensors by our names.
         where: file that errors name.
-        keys: the keys to fill; by default those of `own_state`.
+        keys: the keys to fill; by default those of `carried_state`.
     """
     full = method.state_dict()
-    expected = {key: full[key] for key in keys} if keys is not None else method.own_state()
+    expected = {key: full[key] for key in keys} if keys is not None else method.carried_state(state)
     found = misfits(state, expected)
     if found:
         raise AvsbenchError(
@@ -190,8 +201,13 @@ def check_weights(path: str | Path, keys: set[str]) -> None:
         )
 
 
-def load_official(method: Method, variant: Variant, dataset: DatasetCard, paths: Paths) -> str:
-    """Read the authors' checkpoint of a run, convert its names and load it strictly; returns the file.
+def load_official(
+    method: Method, variant: Variant, dataset: DatasetCard, paths: Paths
+) -> tuple[str, dict[str, Tensor]]:
+    """Read the authors' checkpoint of a run, convert its names and load it strictly.
+
+    Returns:
+        The file, and what it held by our names; frozen encoders may be among it.
 
     Raises:
         AvsbenchError: the card names no checkpoint, the file is missing, or its tensors do not fit; says which.
@@ -210,7 +226,7 @@ def load_official(method: Method, variant: Variant, dataset: DatasetCard, paths:
         )
     state = method.convert_official(read_container(file))
     load_own(method, state, file)
-    return file
+    return file, state
 
 
 def official_file(variant: Variant, dataset: DatasetCard, paths: Paths) -> str:
@@ -243,9 +259,10 @@ def load_method(
     if weights is None and variant.method.trainable:
         raise AvsbenchError(f"{variant.name} predicts with trained weights", hint="train it, or name a weights file")
     method = build(variant, dataset, scale, image_size)
-    load_encoders(method, variant, scale, paths, external_only=weights is not None)
+    state = {} if weights is None else read_weights(weights)[0]
+    load_encoders(method, variant, scale, paths, external_only=weights is not None, carried=state)
     if weights is not None:
-        load_own(method, read_weights(weights)[0], weights)
+        load_own(method, state, weights)
     return method.eval()
 
 

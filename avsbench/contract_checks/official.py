@@ -33,8 +33,8 @@ def check_official(subject: Subject) -> None:
     if not lists:
         raise SkipCheck(f"no keys.json for {card.name} among the parity fixtures")
     method = _full(subject)
-    wanted = {key: list(value.shape) for key, value in method.own_state().items()}
-    faults = {name: _differences(method.convert_official(state), wanted) for name, state in lists.items()}
+    converted = {name: method.convert_official(state) for name, state in lists.items()}
+    faults = {name: _differences(state, method.carried_state(state)) for name, state in converted.items()}
     nearest = min(faults, key=lambda name: len(faults[name]))
     if faults[nearest]:
         subject.fail(
@@ -86,12 +86,12 @@ def _full(subject: Subject) -> Method:
         return registry.build(subject.variant, subject.dataset, "full", FULL_SIZE)
 
 
-def _differences(state: dict[str, Tensor], wanted: dict[str, list[int]]) -> list[str]:
+def _differences(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:
     missing = [f"{key} is missing" for key in wanted if key not in state]
     surplus = [f"{key} is unknown" for key in state if key not in wanted]
     other = [
-        f"{key} is {list(state[key].shape)} instead of {shape}"
-        for key, shape in wanted.items()
-        if key in state and list(state[key].shape) != shape
+        f"{key} is {list(state[key].shape)} instead of {list(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
     ]
     return missing + surplus + other

@@ -24,11 +24,11 @@ def official_run(spec: RunSpec) -> dict:
     variant, dataset = cards.variant(spec.variant), cards.dataset(spec.dataset)
     torch.set_num_threads(spec.threads)
     method = registry.build(variant, dataset, spec.scale, spec.image_size)
-    file = registry.load_official(method, variant, dataset, spec.paths)
+    file, state = registry.load_official(method, variant, dataset, spec.paths)
     run = (spec.dataset, spec.variant, spec.seed)
     weights = spec.paths.run_weights(*run)
-    save_weights(weights, method.own_state(), {**describe_weights(spec), "official": os.path.basename(file)})
-    registry.check_weights(weights, set(method.own_state()))
+    save_weights(weights, state, {**describe_weights(spec), "official": os.path.basename(file)})
+    registry.check_weights(weights, set(state))
     record = provenance.describe_run(spec, method, pick_device("cpu"))
     record |= {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -43,7 +43,7 @@ def official_run(spec: RunSpec) -> dict:
         "peak_memory_mb": provenance.memory_mb(torch.device("cpu")),
     }
     provenance.write_run(spec.paths.run_json(*run), record)
-    log.info("%s: %s converted, %d tensors", spec, file, len(method.own_state()))
+    log.info("%s: %s converted, %d tensors", spec, file, len(state))
     return record
 
 

@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from avsbench import cards, predictor, registry
+from avsbench.contract import Method
 from avsbench.engine.checkpoint import save_weights
 from avsbench.errors import AvsbenchError
+from avsbench.nn.states import load_strict
 from avsbench.paths import Paths
 from tests.unit.small_method import CARD, MODEL, write_method
 
@@ -164,3 +168,39 @@ def test_load_without_weights_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("AVSBENCH_MODELS", str(tmp_path / "models"))
     with pytest.raises(AvsbenchError, match="no trained weights of small-small on ms3, seed 3"):
         predictor.load("small-small", "ms3", seed=3, results_root=tmp_path)
+
+
+def test_an_official_checkpoint_may_carry_its_frozen_encoder(tmp_path):
+    """It then loads with the rest, and no file of its own is asked for; half an encoder is refused."""
+
+    class Heard(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Linear(2, 3)
+
+        def load_pretrained(self, state):
+            load_strict(self, state)
+
+    class Carrying(Method):
+        def __init__(self):
+            super().__init__()
+            self.audio = Heard().requires_grad_(False)
+            self.head = nn.Linear(3, 1)
+
+        def encoders(self):
+            return {"audio": self.audio}
+
+    source, method = Carrying(), Carrying()
+    assert set(method.own_state()) == {"head.weight", "head.bias"}
+    registry.load_own(method, source.own_state(), "own")
+    assert not torch.equal(method.audio.layers.weight, source.audio.layers.weight)
+    whole = source.state_dict()
+    registry.load_own(method, whole, "whole")
+    assert torch.equal(method.audio.layers.weight, source.audio.layers.weight)
+    variant = replace(cards.variant("tpavi-r50"), encoders={"audio": "vggish"})
+    paths = Paths("full", weights_root=str(tmp_path / "nowhere"))
+    registry.load_encoders(method, variant, "full", paths, external_only=True, carried=whole)
+    with pytest.raises(AvsbenchError, match="vggish"):
+        registry.load_encoders(method, variant, "full", paths, external_only=True, carried=source.own_state())
+    with pytest.raises(AvsbenchError, match=r"1 missing: audio\.layers\.bias"):
+        registry.load_own(method, {key: v for key, v in whole.items() if key != "audio.layers.bias"}, "half")
