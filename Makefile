@@ -13,8 +13,8 @@ leaderboard: $(VENV)/.installed ## build results/leaderboard.md (embedded data u
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
 	@echo; echo "Written: results/leaderboard.md"
 
-test: $(VENV)/.installed ## run the tests; a file stays on one worker, so that its fixtures are made once
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
+test: $(VENV)/.installed ## run the tests; tests/conftest.py says what stays on one worker
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed ## ruff, snakefmt and snakemake's own linter
 	$(BIN)/ruff check .

@@ -1,0 +1,18 @@
+"""How tests are dealt out to workers (`pytest -n 2`)."""
+
+from xdist.scheduler import LoadScopeScheduling
+
+CONTRACT = "tests/contract/test_methods.py"
+
+
+class Scheduler(LoadScopeScheduling):
+    """A file stays on one worker, so that its fixtures are made once; but each variant of a method has its contract
+    tests apart, or one worker would be left with all of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid.rpartition("[")[2].rsplit("-", 2)[0] if file == CONTRACT else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduler(config, log)
