@@ -2,7 +2,8 @@
 
 A schedule is a pure function of the step, so a resumed training needs no schedule state. With p the share of the steps
 after warm-up that are done and f = `final`: `constant` 1, `cosine` f + (1 - f)(1 + cos(pi p)) / 2,
-`poly` f + (1 - f)(1 - p)^power, `step` gamma^(milestones passed). Warm-up rises linearly to 1.
+`poly` f + (1 - f)(1 - p)^power, `step` gamma^(milestones passed). Warm-up rises linearly to 1. No factor is below
+`floor`, and with `delay` d step s has the factor of step s - d, as where code sets a rate after the step it was for.
 """
 
 import difflib
@@ -28,7 +29,7 @@ def schedule_factor(schedule: dict, total_steps: int, steps_per_epoch: int) -> C
     """Step (from 0) -> factor on the learning rate.
 
     Args:
-        schedule: `name`, and what it takes: warmup_steps, power, final, milestones (epochs), gamma.
+        schedule: `name`, and what it takes: warmup_steps, power, final, milestones (epochs), gamma, floor, delay.
     """
     name = schedule.get("name", "constant")
     warmup = schedule.get("warmup_steps", 0)
@@ -36,6 +37,7 @@ def schedule_factor(schedule: dict, total_steps: int, steps_per_epoch: int) -> C
     power = schedule.get("power", 0.9)
     gamma = schedule.get("gamma", 0.1)
     milestones = schedule.get("milestones", [])
+    floor, delay = schedule.get("floor", 0.0), schedule.get("delay", 0)
     span = max(1, total_steps - warmup)
     shapes: dict[str, Callable[[float, int], float]] = {
         "constant": lambda p, epoch: 1.0,
@@ -48,10 +50,11 @@ def schedule_factor(schedule: dict, total_steps: int, steps_per_epoch: int) -> C
     shape = shapes[name]
 
     def factor(step: int) -> float:
+        step = max(0, step - delay)
         if step < warmup:
             return (step + 1) / warmup
         progress = min(1.0, (step - warmup) / span)
-        return shape(progress, step // steps_per_epoch)
+        return max(floor, shape(progress, step // steps_per_epoch))
 
     return factor
 

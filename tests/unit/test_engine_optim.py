@@ -37,6 +37,11 @@ def named(method, prefix):
         ({"name": "constant", "warmup_steps": 4}, 0, 0.25),
         ({"name": "constant", "warmup_steps": 4}, 3, 1.0),
         ({"name": "poly", "warmup_steps": 20, "power": 1.0}, 60, 0.5),
+        ({"name": "poly", "power": 0.9, "delay": 1}, 0, 1.0),
+        ({"name": "poly", "power": 0.9, "delay": 1}, 1, 1.0),
+        ({"name": "poly", "power": 0.9, "delay": 1}, 26, 0.75**0.9),
+        ({"name": "poly", "power": 0.9, "floor": 0.3}, 90, 0.3),
+        ({"name": "poly", "power": 0.9, "floor": 1e-5}, 250, 1e-5),
     ],
 )
 def test_schedules(schedule, step, expected):
