@@ -3,6 +3,8 @@
 | family | full | mini |
 |---|---|---|
 | `r50` | ResNet-50 (He et al., CVPR 2016), stride in the 3x3 convolution | residual net, a block a stage |
+| `r50_deep` | the same with three 3x3 convolutions as stem | as `r50` |
+| `r18` | ResNet-18 | as `r50`, with one convolution as stem |
 | `pvt` | PVT-v2-B5 (Wang et al., Computational Visual Media 2022) | PVT-v2, a block a stage |
 
 The layers are timm's (Apache-2.0). Names of parameters are timm's too; `rename_official` maps the names of the files
@@ -11,10 +13,11 @@ that the authors published, which are also those inside most audio-visual checkp
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
-from torch import Tensor
+from torch import Tensor, nn
 
 from avsbench.errors import AvsbenchError
 from avsbench.nn.states import load_strict
@@ -59,6 +62,10 @@ class ResNetEncoder(VisualEncoder, ResNet):
         layers: blocks of the four stages.
         widths: base widths of the stages (a Bottleneck puts out four times that).
         stem_width: None for one 7x7 convolution of 64 channels; else three 3x3 convolutions, half and full this wide.
+        in_channels: of the input.
+        output_stride: 32, 16 or 8: image size over the size of the last map. A stage that would go beyond keeps the
+            stride and doubles the dilation.
+        last_dilations: of the blocks of the last stage, if they are others (DeepLab's multi-grid).
     """
 
     def __init__(
@@ -68,10 +75,27 @@ class ResNetEncoder(VisualEncoder, ResNet):
         layers: tuple[int, ...] = (3, 4, 6, 3),
         widths: tuple[int, ...] = (64, 128, 256, 512),
         stem_width: int | None = None,
+        in_channels: int = 3,
+        output_stride: int = 32,
+        last_dilations: tuple[int, ...] | None = None,
     ):
         stem = {} if stem_width is None else {"stem_type": "deep", "stem_width": stem_width // 2}
-        super().__init__(block, list(layers), num_classes=0, channels=widths, **stem)
+        super().__init__(
+            block,
+            list(layers),
+            num_classes=0,
+            channels=widths,
+            in_chans=in_channels,
+            output_stride=output_stride,
+            **stem,
+        )
         self.channels = tuple(width * block.expansion for width in widths)
+        self.strides = tuple(min(stride, output_stride) for stride in VisualEncoder.strides)
+        if last_dilations is not None:
+            for residual, dilation in zip(self.layer4, last_dilations, strict=True):
+                for module in residual.modules():
+                    if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+                        module.dilation = module.padding = (dilation, dilation)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         x = self.maxpool(self.act1(self.bn1(self.conv1(images))))
@@ -84,6 +108,24 @@ class ResNetEncoder(VisualEncoder, ResNet):
     @staticmethod
     def rename_official(key: str) -> str | None:
         return None if key in ("fc.weight", "fc.bias") else key
+
+
+class DeepStemEncoder(ResNetEncoder):
+    """A residual network with three 3x3 convolutions as stem.
+
+    Its ImageNet files come in two namings: the stem as a sequence (`conv1.0` to `conv1.6`, `bn1`), which is timm's too,
+    or layer by layer (`conv1`, `bn1` to `conv3`, `bn3`).
+    """
+
+    STEM = {
+        "conv1": "conv1.0", "bn1": "conv1.1", "conv2": "conv1.3", "bn2": "conv1.4", "conv3": "conv1.6", "bn3": "bn1",
+    }  # fmt: skip
+
+    def load_pretrained(self, state: dict[str, Tensor]) -> None:
+        if "conv3.weight" in state:
+            parts = {key: key.split(".", 1) for key in state}
+            state = {".".join([self.STEM.get(first, first), rest]): state[key] for key, (first, rest) in parts.items()}
+        super().load_pretrained(state)
 
 
 class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
@@ -134,13 +176,18 @@ class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
         return re.sub(r"^norm([1-4])\.", lambda m: f"stages.{int(m[1]) - 1}.norm.", key)
 
 
-BUILDERS: dict[tuple[str, str], Callable[[], VisualEncoder]] = {
+_MINI = {"block": BasicBlock, "layers": (1, 1, 1, 1), "widths": (16, 32, 48, 64)}
+
+BUILDERS: dict[tuple[str, str], Callable[..., VisualEncoder]] = {
     ("r50", "full"): ResNetEncoder,
+    ("r50_deep", "full"): partial(DeepStemEncoder, stem_width=128),
+    ("r18", "full"): partial(ResNetEncoder, block=BasicBlock, layers=(2, 2, 2, 2)),
     ("pvt", "full"): PVTEncoder,
-    ("r50", "mini"): lambda: ResNetEncoder(
-        block=BasicBlock, layers=(1, 1, 1, 1), widths=(16, 32, 48, 64), stem_width=16
-    ),
-    ("pvt", "mini"): lambda: PVTEncoder(
+    ("r50", "mini"): partial(ResNetEncoder, **_MINI, stem_width=16),
+    ("r50_deep", "mini"): partial(DeepStemEncoder, **_MINI, stem_width=16),
+    ("r18", "mini"): partial(ResNetEncoder, **_MINI),
+    ("pvt", "mini"): partial(
+        PVTEncoder,
         depths=(1, 1, 1, 1),
         widths=(32, 48, 64, 96),
         heads=(1, 1, 2, 3),
@@ -152,15 +199,16 @@ BUILDERS: dict[tuple[str, str], Callable[[], VisualEncoder]] = {
 """(family, scale) -> encoder with random weights. Scale smoke takes the encoders of full."""
 
 
-def visual_encoder(family: str, scale: str) -> VisualEncoder:
+def visual_encoder(family: str, scale: str, **options) -> VisualEncoder:
     """A visual encoder with random weights.
 
     Args:
-        family: "r50" or "pvt".
+        family: one of the table above.
         scale: "full" for the published size, "mini" for one that trains on 64 x 64 images in seconds.
+        options: of the family's class, as `output_stride`.
     """
     key = (family, "mini" if scale == "mini" else "full")
     if key not in BUILDERS:
         families = sorted({name for name, _ in BUILDERS})
         raise AvsbenchError(f"no visual encoder of the family {family!r}", expected=f"one of {', '.join(families)}")
-    return BUILDERS[key]()
+    return BUILDERS[key](**options)

@@ -10,17 +10,26 @@ from avsbench.errors import AvsbenchError
 from avsbench.nn.states import load_strict
 
 EMBEDDING = 128
+MINI = {"widths": (8, 16, 24, 24, 32, 32), "hidden": 128}
+"""Arguments of the network that trains in seconds."""
 
 
 class VGGish(nn.Module):
-    """Log-mel examples [N,1,96,64] -> embeddings [N,128], not negative.
+    """Log-mel examples [N,1,96,64] -> embeddings [N,128] (or as wide as asked), not negative.
 
     Args:
         widths: of the six convolutions; a 2x2 max pool follows the first, the second, the fourth and the sixth.
         hidden: width of the two hidden linear layers.
+        embedding: width of the last one.
     """
 
-    def __init__(self, *, widths: tuple[int, ...] = (64, 128, 256, 256, 512, 512), hidden: int = 4096):
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...] = (64, 128, 256, 256, 512, 512),
+        hidden: int = 4096,
+        embedding: int = EMBEDDING,
+    ):
         super().__init__()
         layers: list[nn.Module] = []
         before = 1
@@ -36,7 +45,7 @@ class VGGish(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(hidden, EMBEDDING),
+            nn.Linear(hidden, embedding),
             nn.ReLU(inplace=True),
         )
 
@@ -67,6 +76,4 @@ def audio_encoder(family: str, scale: str) -> VGGish:
     """
     if family != "vggish":
         raise AvsbenchError(f"no audio encoder of the family {family!r}", expected="vggish")
-    if scale == "mini":
-        return VGGish(widths=(8, 16, 24, 24, 32, 32), hidden=128)
-    return VGGish()
+    return VGGish(**MINI) if scale == "mini" else VGGish()

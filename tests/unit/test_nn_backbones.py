@@ -110,5 +110,5 @@ def test_what_does_not_fit_is_named():
 
 
 def test_unknown_family():
-    with pytest.raises(AvsbenchError, match="one of pvt, r50"):
+    with pytest.raises(AvsbenchError, match="one of pvt, r18, r50, r50_deep"):
         visual_encoder("r34", "full")
