@@ -17,10 +17,13 @@ from avsbench.contract import Batch, Method, Output, normalize_frames
 from avsbench.nn.backbones import VisualEncoder, visual_encoder
 
 from .audio import SecondNet, StillNet
+from .augmentation import augmentation
 from .checkpoint import rename
+from .groups import parameter_groups
 from .loss import contrastive_loss, segmentation_loss
 from .network import AtrousPyramid, Head, SoundAttention, mlp
-from .pairing import Pairing, image_classes
+from .pairing import Pairing, batch_classes
+from .settings import Settings
 
 
 class CAVP(Method):
@@ -59,10 +62,21 @@ class CAVP(Method):
         self.projector = mlp(width + detail, width)
         self.fusion = SoundAttention(width + detail)
         self.head = Head(width + detail, width, classes)
-        self.pairing = Pairing(classes)
+        self.configure({})
 
     def encoders(self) -> dict[str, nn.Module]:
         return {"visual": self.visual, "audio": self.audio}
+
+    def configure(self, recipe: dict) -> None:
+        """See `Settings`: keys of the recipe's `loss` and `method`."""
+        self.settings = Settings.of(recipe)
+        self.pairing = Pairing(self.channels, bank=self.settings.bank, rate=self.settings.overwrite)
+
+    def parameter_groups(self, recipe: dict) -> list[dict]:
+        return parameter_groups(self, recipe)
+
+    def transforms(self, recipe: dict):
+        return augmentation(Settings.of(recipe), class_rule=self.class_rule, classes=self.channels)
 
     def on_epoch(self, epoch: int) -> None:
         self.pairing.epoch = epoch
@@ -87,7 +101,7 @@ class CAVP(Method):
         (log_mel,) = batch.audio.values()
         sounds, pairs = log_mel[chosen], None
         if self.training:
-            pairs = self.pairing(sounds, image_classes(batch.masks[chosen], self.channels, self.class_rule))
+            pairs = self.pairing(sounds, batch_classes(batch, chosen, self.channels, self.class_rule))
         logits, joint = self.segment(normalize_frames(batch.frames, batch.real)[chosen], self.embed(sounds, pairs))
         whole = logits.new_zeros(*chosen.shape, *logits.shape[1:])
         whole[chosen] = logits[: len(sounds)]
@@ -132,9 +146,16 @@ class CAVP(Method):
         chosen = output["chosen"]
         masks = batch.masks[chosen]
         own, foreign = output["joint"].chunk(2)
-        contrast = contrastive_loss(own, masks, foreign, output["pairs"].labels(masks))
-        logits = self.scores(output, tuple(masks.shape[-2:]))[chosen]
-        return {"segmentation": segmentation_loss(logits, masks), "contrast": contrast}
+        contrast = contrastive_loss(
+            own,
+            masks,
+            foreign,
+            output["pairs"].labels(masks),
+            temperature=self.settings.temperature,
+            views=self.settings.views,
+        )
+        logits = self.scores({"logits": output["logits"][chosen][None]}, tuple(masks.shape[-2:]))[0]
+        return {"segmentation": segmentation_loss(logits, masks), "contrast": self.settings.contrast * contrast}
 
     @classmethod
     def rename_official(cls, key: str) -> str | None:

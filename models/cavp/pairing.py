@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avsbench.contract import IGNORE
+from avsbench.contract import IGNORE, Batch
 from avsbench.errors import AvsbenchError
 
 from .bank import SoundBank
 
 Permutation = Callable[..., Tensor]
 """`permutation(count, device=…)` -> int64 [count]: torch.randperm, or torch.arange where nothing shall be drawn."""
+
+CLASSES = "classes"
+"""Feature [T,K] of a clip whose classes are known better than its masks tell."""
 
 BANKS = ("fixed", "reference", "label_only", "none")
 
@@ -152,3 +155,10 @@ def image_classes(masks: Tensor, num_classes: int, rule: str) -> Tensor:
         return shown
     sounding = shown[:, 1:].any(dim=1) if rule == "sounding" else torch.ones_like(shown[:, 0])
     return torch.stack([~sounding, sounding], dim=1)
+
+
+def batch_classes(batch: Batch, chosen: Tensor, num_classes: int, rule: str) -> Tensor:
+    """Classes of the frames `chosen` (bool [B,T]) of a batch, bool [N,K]; see `image_classes`."""
+    if CLASSES in batch.features:
+        return batch.features[CLASSES][chosen]
+    return image_classes(batch.masks[chosen], num_classes, rule)

@@ -1,0 +1,87 @@
+"""The published training augmentation of CAVP, and what its loaders do to labels on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from avsbench.contract import IGNORE
+from avsbench.datasets.vpo_build.tables import tables
+from avsbench.errors import AvsbenchError
+from avsbench.transforms.frames import FrameAugmentation
+
+from .pairing import CLASSES, image_classes
+from .settings import Settings
+
+STEREO = ("cavp_mel_stereo", "cavp_mel_stereo_reference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """A transform of clips.
+
+    Attributes:
+        view: mirrors, scales and crops.
+        told: if given, the number of classes K: the classes of each frame before `view` go with the clip, as a feature
+            [T,K]. VPO-SS tells them from its table, whatever a crop leaves of the object.
+        rename: what becomes of labels [H,W] after `view`, or None.
+    """
+
+    view: FrameAugmentation
+    told: int | None = None
+    rename: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, clip: dict, generator: torch.Generator) -> dict:
+        if self.told is not None:
+            classes = image_classes(clip["masks"], self.told, "told")
+            clip = {**clip, "features": {**clip["features"], CLASSES: classes}}
+        clip = self.view(clip, generator)
+        if self.rename is not None:
+            clip["masks"] = torch.stack([self.rename(mask) for mask in clip["masks"]])
+        return clip
+
+
+def augmentation(settings: Settings, *, class_rule: str, classes: int) -> Augmentation | None:
+    """The transform of a recipe, for `Method.transforms`; None where its settings name no size.
+
+    Args:
+        class_rule: see `image_classes`.
+        classes: K.
+    """
+    if settings.size is None:
+        return None
+    if settings.labels == "reference" and classes != len(tables().mask_ids) + 1:
+        raise AvsbenchError(
+            "recipe of cavp: method.labels is about VPO", found=f"a data set of {classes} classes", expected="fixed"
+        )
+    view = FrameAugmentation(
+        size=settings.size,
+        fit=settings.fit,
+        scales=settings.scales,
+        mirror=settings.flip,
+        jitter=settings.jitter,
+        padding=IGNORE if settings.padding == "fixed" else 1,
+        stereo=STEREO if settings.swap_channels else (),
+    )
+    return Augmentation(
+        view=view,
+        told=classes if class_rule == "told" else None,
+        rename=rename_one_by_one if settings.labels == "reference" else None,
+    )
+
+
+def rename_one_by_one(labels: Tensor) -> Tensor:
+    """Labels of VPO [H,W] -> what the published loader makes of the same mask file.
+
+    It turns the numbers of the file into indices in place, one after the other. Cars are number 3 and become index 5,
+    which is the number of airplanes: where a picture shows both, all of them end as airplanes.
+    """
+    ids = tables().mask_ids
+    present = [(ids[name], index) for index, name in enumerate(sorted(ids), 1) if (labels == index).any()]
+    renamed = labels.clone()
+    for number, index in present:
+        renamed[labels == index] = number
+    for number, index in sorted(present):
+        renamed[renamed == number] = index
+    return renamed
