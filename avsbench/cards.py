@@ -63,7 +63,10 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with a backbone family and other named choices, as the card's `variants` list it."""
+    """A method with a backbone family and other named choices, as the card's `variants` list it.
+
+    `encoders` are as the card writes them, see `encoders_on`.
+    """
 
     name: str
     method: "MethodCard"
@@ -77,6 +80,13 @@ class Variant:
     def rule(self) -> str:
         """The name in a Snakemake rule: `train_<rule>`."""
         return self.name.replace("-", "_")
+
+    def encoders_on(self, dataset: str) -> dict[str, str]:
+        """Role -> pretrained encoder of a run on a data set."""
+        return {
+            role: name if isinstance(name, str) else name.get(dataset, name["default"])
+            for role, name in self.encoders.items()
+        }
 
     def recipe(self, scale: str, dataset: str, override: dict | None = None) -> dict:
         """The resolved recipe: default < data set < variant < config override. Raises if the card has none."""
@@ -163,6 +173,12 @@ class EncoderCard:
     sha256: str | None
     size_mb: int
     licence: str
+    architecture: str | None = None
+
+    @property
+    def published_as(self) -> str:
+        """The backbone as published tables call it."""
+        return self.architecture or self.name
 
 
 def merge(base: dict, override: dict) -> dict:
@@ -237,8 +253,11 @@ def read_method_card(path: Path) -> MethodCard:
     variants = content.pop("variants")
     card = MethodCard(**content, variants={}, path=path)
     for name, options in variants.items():
-        for encoder in options.get("encoders", {}).values():
-            known(encoder, encoder_cards(), f"{path}: variants.{name}.encoders", "encoder")
+        for choice in options.get("encoders", {}).values():
+            for place, encoder in ({"default": choice} if isinstance(choice, str) else choice).items():
+                known(encoder, encoder_cards(), f"{path}: variants.{name}.encoders", "encoder")
+                if place != "default":
+                    known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.encoders", "data set")
         card.variants[name] = Variant(
             name=name,
             method=card,

@@ -49,7 +49,8 @@ def diagnose(config: str | Path, override: dict | None = None) -> list[Finding]:
     for root in sorted({plan.paths.data_root, plan.paths.results_root, plan.paths.weights_root}):
         findings += _try("disk", root, lambda root=root: _root(root))
     findings += _try("disk", "room", lambda: _room(plan))
-    for name in sorted({name for run in plan.runs for name in cards.variant(run.variant).encoders.values()}):
+    encoders = (cards.variant(run.variant).encoders_on(run.dataset) for run in plan.runs)
+    for name in sorted({name for roles in encoders for name in roles.values()}):
         findings += _try("weights", name, lambda name=name: [_encoder(plan, name)])
     findings += _try("weights", "official checkpoints", lambda: _officials(plan))
     for name in plan.datasets:
@@ -318,7 +319,7 @@ def _run(plan: Plan, run: Run, blockers: list[Finding]) -> Finding:
     if variant.init.startswith("run:"):
         sources.append(variant.init.removeprefix("run:"))
     needs = [*blockers, *(_source(plan, cards.dataset(name)) for name in sources)]
-    needs += [_encoder(plan, name) for name in variant.encoders.values()]
+    needs += [_encoder(plan, name) for name in variant.encoders_on(run.dataset).values()]
     if run.seed == "official":
         needs.append(_official(plan, run.dataset, run.variant))
     stops = [need for need in needs if need.mark == MISSING]

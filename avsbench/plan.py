@@ -243,9 +243,9 @@ class Plan:
         """The checkpoint of a run; none where nothing was trained."""
         return [] if seed == UNTRAINED else [self.paths.run_weights(dataset, variant, seed)]
 
-    def encoder_files(self, variant: str) -> list[str]:
-        """Files of the pretrained encoders that a variant starts from."""
-        return [self.encoder_file(name) for name in cards.variant(variant).encoders.values()]
+    def encoder_files(self, dataset: str, variant: str) -> list[str]:
+        """Files of the pretrained encoders that a run starts from."""
+        return [self.encoder_file(name) for name in cards.variant(variant).encoders_on(dataset).values()]
 
     def encoder_file(self, encoder: str) -> str:
         """Published file at full, the stand-in of `pretrain_mini` at mini."""
@@ -325,7 +325,7 @@ class Plan:
         found = cards.variant(variant)
         settings = {
             "options": found.options,
-            "encoders": found.encoders,
+            "encoders": found.encoders_on(dataset),
             "init": found.init,
             "inputs": found.method.inputs,
             "image_size": self.image_size,

@@ -64,7 +64,7 @@ def load(
     if official:
         method = registry.build(chosen, card, scale, image_size)
         _, state = registry.load_official(method, chosen, card, paths)
-        registry.load_encoders(method, chosen, scale, paths, external_only=True, carried=state)
+        registry.load_encoders(method, chosen, dataset, scale, paths, external_only=True, carried=state)
         method.eval()
     else:
         files = member_files(paths, card.name, chosen.name, seed) if ensemble else [weights]

@@ -116,6 +116,7 @@ def _check_method(method: object, file: Path, card: MethodCard, dataset: Dataset
 def load_encoders(
     method: Method,
     variant: Variant,
+    dataset: str,
     scale: str,
     paths: Paths,
     external_only: bool = False,
@@ -124,6 +125,7 @@ def load_encoders(
     """Put pretrained weights into the encoders that the variant's card names.
 
     Args:
+        dataset: the run's; encoders may differ between data sets.
         external_only: load frozen encoders alone; the trained ones come with a run's weights.
         carried: names of tensors that come from elsewhere; a frozen encoder among them needs no file of its own.
     """
@@ -141,7 +143,7 @@ def load_encoders(
             hint=f"encoders() in {variant.method.path.parent / 'model.py'} maps roles to modules",
         )
     carried, prefixes = list(carried), {id(module): f"{name}." for name, module in method.named_modules()}
-    for role, name in variant.encoders.items():
+    for role, name in variant.encoders_on(dataset).items():
         frozen = not any(p.requires_grad for p in roles[role].parameters())
         comes = any(key.startswith(prefixes[id(roles[role])]) for key in carried)
         if not (frozen and comes) and (frozen or not external_only):
@@ -260,7 +262,7 @@ def load_method(
         raise AvsbenchError(f"{variant.name} predicts with trained weights", hint="train it, or name a weights file")
     method = build(variant, dataset, scale, image_size)
     state = {} if weights is None else read_weights(weights)[0]
-    load_encoders(method, variant, scale, paths, external_only=weights is not None, carried=state)
+    load_encoders(method, variant, dataset.name, scale, paths, external_only=weights is not None, carried=state)
     if weights is not None:
         load_own(method, state, weights)
     return method.eval()

@@ -153,7 +153,7 @@ def load_initial(method: Method, spec: RunSpec, variant: Variant) -> dict | None
     source = variant.init.removeprefix("run:") if variant.init.startswith("run:") else None
     from_run = source is not None and source != spec.dataset
     only_frozen = from_run or variant.init == "scratch"
-    registry.load_encoders(method, variant, spec.scale, spec.paths, external_only=only_frozen)
+    registry.load_encoders(method, variant, spec.dataset, spec.scale, spec.paths, external_only=only_frozen)
     if not from_run:
         return None
     file = spec.paths.run_weights(source, spec.variant, spec.seed)

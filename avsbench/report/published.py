@@ -95,10 +95,10 @@ def counterparts(variant: Variant, card: DatasetCard, image_size: int) -> list[P
     Same method, visual backbone and data set; pretraining, size and setting are the same where the source prints them.
     A run that starts from another run has none.
     """
-    visual = variant.encoders.get("visual")
+    visual = variant.encoders_on(card.name).get("visual")
     if visual is None or variant.init.startswith("run:"):
         return []
-    backbone, start = _plain(encoder(visual).name), _plain(variant.init)
+    backbone, start = _plain(encoder(visual).published_as), _plain(variant.init)
     return [
         row
         for row in of_dataset(card)

@@ -29,7 +29,7 @@ def make_run(paths: Paths, run: Run, *, values: dict | None = None, clips: int |
         "seed": run.seed, "image_size": 64, "init": variant.init, "code": "0123456789abcdef", "versions": {},
         "device": {"type": "cpu", "name": "a processor", "visible": None}, "finished": "2026-01-02T03:04:05+00:00",
         "parameters": {"total": 2_500_000, "trainable": 1_500_000, "external": 1_000_000},
-        "encoders": {role: {"name": name} for role, name in variant.encoders.items()},
+        "encoders": {role: {"name": name} for role, name in variant.encoders_on(run.dataset).items()},
     }  # fmt: skip
     if run.seed.isdigit():
         content |= {

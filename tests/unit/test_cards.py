@@ -88,6 +88,19 @@ def test_recipe_layers(own_models):
     assert cards.variant("tpavi-r50").recipe("full", "s4")["epochs"] == 15
 
 
+def test_encoders_may_differ_between_data_sets(own_models):
+    choice = "encoders: {visual: resnet50, audio: {default: vggish, ms3: resnet18}}"
+    edit(own_models, "encoders: {}", choice)
+    assert cards.variant("mine").encoders_on("s4") == {"visual": "resnet50", "audio": "vggish"}
+    assert cards.variant("mine").encoders_on("ms3") == {"visual": "resnet50", "audio": "resnet18"}
+
+
+def test_an_encoder_of_an_unknown_data_set(own_models):
+    edit(own_models, "encoders: {}", "encoders: {visual: {default: resnet50, ms4: resnet18}}")
+    with pytest.raises(AvsbenchError, match=r"encoders: unknown data set 'ms4'"):
+        cards.method_cards()
+
+
 def test_unknown_names_suggest():
     with pytest.raises(AvsbenchError, match="did you mean 'tpavi-r50'"):
         cards.variant("tpavi-r5")

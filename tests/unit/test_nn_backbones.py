@@ -7,8 +7,13 @@ from torch import nn
 from avsbench.errors import AvsbenchError
 from avsbench.nn.backbones import visual_encoder
 
-PARAMETERS = {"r50": 23_508_032, "pvt": 81_443_008}
-CHANNELS = {"r50": (256, 512, 1024, 2048), "pvt": (64, 128, 320, 512)}
+PARAMETERS = {"r50": 23_508_032, "r50_deep": 23_631_808, "r18": 11_176_512, "pvt": 81_443_008}
+CHANNELS = {
+    "r50": (256, 512, 1024, 2048),
+    "r50_deep": (256, 512, 1024, 2048),
+    "r18": (64, 128, 256, 512),
+    "pvt": (64, 128, 320, 512),
+}
 
 
 def full(family):
@@ -16,14 +21,14 @@ def full(family):
         return visual_encoder(family, "full")
 
 
-@pytest.mark.parametrize("family", ["r50", "pvt"])
+@pytest.mark.parametrize("family", PARAMETERS)
 def test_full_size_is_the_published_one(family):
     encoder = full(family)
     assert sum(p.numel() for p in encoder.parameters()) == PARAMETERS[family]
     assert encoder.channels == CHANNELS[family]
 
 
-@pytest.mark.parametrize("family", ["r50", "pvt"])
+@pytest.mark.parametrize("family", PARAMETERS)
 @pytest.mark.parametrize("size", [64, 96])
 def test_mini_maps(family, size):
     encoder = visual_encoder(family, "mini").eval()
@@ -35,6 +40,41 @@ def test_mini_maps(family, size):
 def test_odd_sizes_round_up():
     maps = visual_encoder("pvt", "mini").eval()(torch.randn(1, 3, 50, 70))
     assert [tuple(each.shape[-2:]) for each in maps] == [(13, 18), (7, 9), (4, 5), (2, 3)]
+
+
+@pytest.mark.parametrize(("stride", "sides"), [(32, (16, 8, 4, 2)), (16, (16, 8, 4, 4)), (8, (16, 8, 8, 8))])
+def test_output_stride(stride, sides):
+    encoder = visual_encoder("r50_deep", "mini", output_stride=stride, last_dilations=(2,)).eval()
+    assert encoder.strides == tuple(64 // side for side in sides)
+    assert [each.shape[-1] for each in encoder(torch.randn(1, 3, 64, 64))] == list(sides)
+    assert {conv.dilation for conv in (encoder.layer4[0].conv1, encoder.layer4[0].conv2)} == {(2, 2)}
+
+
+def test_dilations_of_every_block_are_asked_for():
+    with pytest.raises(ValueError, match="shorter"):
+        visual_encoder("r50_deep", "full", last_dilations=(2, 4))
+
+
+def test_deep_stem_loads_in_both_namings():
+    source, sequence, layers = (visual_encoder("r50_deep", "mini") for _ in range(3))
+    state = source.state_dict()
+    sequence.load_pretrained({**state, "fc.weight": torch.zeros(3, 64)})
+    names = {
+        "conv1.0": "conv1",
+        "conv1.1": "bn1",
+        "conv1.3": "conv2",
+        "conv1.4": "bn2",
+        "conv1.6": "conv3",
+        "bn1": "bn3",
+    }
+    renamed = {}
+    for key, value in state.items():
+        stem, _, rest = key.rpartition(".")
+        renamed[f"{names.get(stem, stem)}.{rest}"] = value
+    assert set(renamed) != set(state)
+    layers.load_pretrained(renamed)
+    for loaded in (sequence, layers):
+        assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())
 
 
 def test_pvt_has_three_epsilons():

@@ -199,8 +199,8 @@ def test_an_official_checkpoint_may_carry_its_frozen_encoder(tmp_path):
     assert torch.equal(method.audio.layers.weight, source.audio.layers.weight)
     variant = replace(cards.variant("tpavi-r50"), encoders={"audio": "vggish"})
     paths = Paths("full", weights_root=str(tmp_path / "nowhere"))
-    registry.load_encoders(method, variant, "full", paths, external_only=True, carried=whole)
+    registry.load_encoders(method, variant, "s4", "full", paths, external_only=True, carried=whole)
     with pytest.raises(AvsbenchError, match="vggish"):
-        registry.load_encoders(method, variant, "full", paths, external_only=True, carried=source.own_state())
+        registry.load_encoders(method, variant, "s4", "full", paths, external_only=True, carried=source.own_state())
     with pytest.raises(AvsbenchError, match=r"1 missing: audio\.layers\.bias"):
         registry.load_own(method, {key: v for key, v in whole.items() if key != "audio.layers.bias"}, "half")

@@ -7,7 +7,7 @@ rule predict:
         run=PATHS.run_json("{dataset}", "{variant}", "{seed}"),
         data=lambda w: PLAN.data(w.dataset, w.variant, ("test",)),
         complete=ancient(PATHS.complete("{dataset}", "test")),
-        encoders=lambda w: PLAN.encoder_files(w.variant),
+        encoders=lambda w: PLAN.encoder_files(w.dataset, w.variant),
     output:
         PATHS.predictions("{dataset}", "{variant}", "{seed}", "{condition}"),
     log:
@@ -42,7 +42,7 @@ use rule predict as predict_ensemble with:
         run=PATHS.run_json("{dataset}", "{variant}", "{seed}"),
         data=lambda w: PLAN.data(w.dataset, w.variant, ("test",)),
         complete=ancient(PATHS.complete("{dataset}", "test")),
-        encoders=lambda w: PLAN.encoder_files(w.variant),
+        encoders=lambda w: PLAN.encoder_files(w.dataset, w.variant),
     output:
         PATHS.predictions("{dataset}", "{variant}", "{seed}", "{condition}", True),
     log:

@@ -40,7 +40,7 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
                 ancient(PATHS.complete("{dataset}", split))
                 for split in ("val", "test")
             ],
-            encoders=PLAN.encoder_files(VARIANT),
+            encoders=lambda w, v=VARIANT: PLAN.encoder_files(w.dataset, v),
             start=lambda w, v=VARIANT: PLAN.initial_run(w.dataset, v),
         output:
             **(
@@ -92,7 +92,7 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
 rule official:
     input:
         checkpoint=lambda w: PLAN.official_file(w.variant, w.dataset),
-        encoders=lambda w: PLAN.encoder_files(w.variant),
+        encoders=lambda w: PLAN.encoder_files(w.dataset, w.variant),
     output:
         weights=PATHS.run_weights("{dataset}", "{variant}", "official"),
         run=PATHS.run_json("{dataset}", "{variant}", "official"),
