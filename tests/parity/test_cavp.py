@@ -6,20 +6,19 @@ Runs over every fixture of `cavp` with a key list under $AVSBENCH_PARITY; files 
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from avsbench import cards, registry
+from avsbench import cards
+from tests.unit.cavp_parts import MODEL
 
 from .fill import array, fill
 
 HERE = Path(__file__).resolve().parent
 ROOT = Path(os.environ.get("AVSBENCH_PARITY", HERE))
-MODULE = registry.method_module(SimpleNamespace(name="cavp", path=cards.PROJECT / "models" / "cavp" / "method.yaml"))
 
 DATASETS = {"avss": "avss", "vpo_mono": "vpo_ms", "vpo_stereo": "vpo_ms"}
 PARAMETERS = {("avss", False): 119_787_001, ("s4", False): 119_769_268, ("ms3", False): 119_769_268}
@@ -73,7 +72,7 @@ class Fixture:
 
 def full_size(dataset, stereo):
     with torch.device("meta"):
-        return MODULE.build(dataset=cards.dataset(dataset), scale="full", image_size=224, stereo=stereo).eval()
+        return MODEL.build(dataset=cards.dataset(dataset), scale="full", image_size=224, stereo=stereo).eval()
 
 
 @pytest.mark.parametrize("folder", fixtures())
