@@ -51,12 +51,14 @@ def check_official(subject: Subject) -> None:
 
 
 def key_lists(method: str) -> dict[str, dict[str, Tensor]]:
-    """Fixture -> placeholder state dict, for every keys.json of a method."""
-    root = Path(os.environ.get("AVSBENCH_PARITY") or cards.PROJECT / "tests" / "parity")
+    """Fixture -> placeholder state dict, for every keys.json of a method in the project or under $AVSBENCH_PARITY."""
+    project = cards.PROJECT / "tests" / "parity"
+    roots = [project, Path(os.environ.get("AVSBENCH_PARITY") or project)]
+    files = {file.parent.relative_to(root): file for root in roots for file in root.glob(f"{method}/**/keys.json")}
     found = {}
-    for file in sorted(root.glob(f"{method}/**/keys.json")):
+    for name, file in sorted(files.items()):
         entries = json.loads(file.read_text())
-        found[str(file.parent.relative_to(root))] = {
+        found[str(name)] = {
             key: torch.zeros(1, dtype=getattr(torch, kind)).expand(shape)
             if shape
             else torch.zeros((), dtype=getattr(torch, kind))
