@@ -36,7 +36,15 @@ class VisualEncoder:
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images [N,3,H,W] -> four maps [N,C_i,ceil(H/stride_i),ceil(W/stride_i)]."""
-        raise TypeError(f"{type(self).__name__} must define forward(images)")
+        x, maps = images, []
+        for index in range(len(self.channels)):
+            x = self.stage(index, x)
+            maps.append(x)
+        return maps
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """One stage alone, for methods that work between stages: the images (stage 0) or the map before -> its map."""
+        raise TypeError(f"{type(self).__name__} must define stage(index, x)")
 
     @staticmethod
     def rename_official(key: str) -> str | None:
@@ -97,13 +105,10 @@ class ResNetEncoder(VisualEncoder, ResNet):
                     if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
                         module.dilation = module.padding = (dilation, dilation)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.maxpool(self.act1(self.bn1(self.conv1(images))))
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            maps.append(x)
-        return maps
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        if index == 0:
+            x = self.maxpool(self.act1(self.bn1(self.conv1(x))))
+        return (self.layer1, self.layer2, self.layer3, self.layer4)[index](x)
 
     @staticmethod
     def rename_official(key: str) -> str | None:
@@ -156,13 +161,8 @@ class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
         )
         self.channels = tuple(widths)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.patch_embed(images)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        return self.stages[index](self.patch_embed(x) if index == 0 else x)
 
     @staticmethod
     def rename_official(key: str) -> str | None:

@@ -37,6 +37,16 @@ def test_mini_maps(family, size):
     assert [tuple(each.shape) for each in maps] == expected
 
 
+@pytest.mark.parametrize("family", PARAMETERS)
+def test_stages_one_by_one(family):
+    encoder = visual_encoder(family, "mini").eval()
+    x = images = torch.randn(1, 3, 64, 64)
+    for index, expected in enumerate(encoder(images)):
+        x = encoder.stage(index, x)
+        assert torch.equal(x, expected)
+    assert not torch.equal(encoder.stage(3, 2 * encoder.stage(2, encoder.stage(1, encoder.stage(0, images)))), x)
+
+
 def test_odd_sizes_round_up():
     maps = visual_encoder("pvt", "mini").eval()(torch.randn(1, 3, 50, 70))
     assert [tuple(each.shape[-2:]) for each in maps] == [(13, 18), (7, 9), (4, 5), (2, 3)]
