@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avsbench.errors import AvsbenchError
+from avsbench.nn.dropout import dropout as drop
 
 
 class Attention(nn.Module):
@@ -61,15 +62,16 @@ class Attention(nn.Module):
             values = self._project(key if value is None else value, 2, 3)
             return self.out_proj(values).expand(images, query.shape[1], -1)
         q, k, v = (self._split(part).expand(images, -1, -1, -1) for part in self._parts(query, key, value))
-        if not with_weights:
+        # On a processor torch's own form is no better once it drops weights, and its random numbers cost more.
+        if not with_weights and not (dropout and query.device.type == "cpu"):
             attended = functional.scaled_dot_product_attention(q, k, v, allowed, dropout)
             return self.out_proj(attended.transpose(1, 2).flatten(2))
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
-        weights = functional.dropout(scores.softmax(dim=-1), dropout)
-        attended = (weights @ v).transpose(1, 2).flatten(2)
-        return self.out_proj(attended), weights.mean(dim=1)
+        weights = drop(scores.softmax(dim=-1), dropout)
+        attended = self.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        return (attended, weights.mean(dim=1)) if with_weights else attended
 
     def _parts(self, query: Tensor, key: Tensor, value: Tensor | None) -> tuple[Tensor, ...]:
         """Projected queries, keys and values, [N,·,C] each: inputs that are one tensor share one product."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from avsbench.nn.attention import Attention
 from avsbench.nn.deformable import DeformableAttention, Sizes
+from avsbench.nn.dropout import Dropout
 
 
 class MLP(nn.Sequential):
@@ -27,7 +28,11 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width: int, hidden: int, activation: Callable[[], nn.Module], dropout: float = 0.0):
         super().__init__(
-            nn.Linear(width, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, width), nn.Dropout(dropout)
+            nn.Linear(width, hidden),
+            activation(),
+            Dropout(dropout, inplace=activation is nn.GELU),  # whose gradient needs its input, not its output
+            nn.Linear(hidden, width),
+            Dropout(dropout, inplace=True),
         )
 
 
@@ -54,7 +59,7 @@ class DeformableEncoderLayer(nn.Module):
     ):
         super().__init__()
         self.attention = DeformableAttention(width, heads=heads, levels=levels, points=points)
-        self.attention_dropout = nn.Dropout(dropout)
+        self.attention_dropout = Dropout(dropout, inplace=True)
         self.attention_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden, activation, dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
@@ -92,10 +97,10 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.cross_first = cross_first
         self.self_attention = Attention(width, heads=heads, bias=bias, dropout=dropout)
-        self.self_dropout = nn.Dropout(dropout)
+        self.self_dropout = Dropout(dropout, inplace=True)
         self.self_norm = nn.LayerNorm(width)
         self.cross_attention = Attention(width, heads=heads, bias=bias, dropout=dropout)
-        self.cross_dropout = nn.Dropout(dropout)
+        self.cross_dropout = Dropout(dropout, inplace=True)
         self.cross_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden, activation, dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
