@@ -70,7 +70,7 @@ def sample_anchors(
     chosen = [draw(here[classes == label], views) for label, count in enumerate(counts) if count >= views]
     if not chosen:
         return at(own, here[:0]) + at(foreign, here[:0]), classes[:0]
-    count = min(views, len(here), len(background))
+    count = min(views, len(background))  # of foreground there are `views` or more, or no class were chosen
     attached = torch.cat([*chosen, draw(background, count)])
     apart = draw(here, count)
     anchors = torch.cat([at(own, attached), at(foreign, apart)])
