@@ -4,15 +4,14 @@ No torch and no librosa here: the workflow imports this module each time it plan
 """
 
 import copy
-import difflib
 import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jsonschema
 import yaml
 
+from avsbench.closed_yaml import known, read_yaml
 from avsbench.errors import AvsbenchError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -65,12 +64,13 @@ class DatasetCard:
 class Variant:
     """A method with a backbone family and other named choices, as the card's `variants` list it.
 
-    `encoders` are as the card writes them, see `encoders_on`.
+    `encoders` are as the card writes them, see `encoders_on`; `inputs` are the card's, the variant's laid over them.
     """
 
     name: str
     method: "MethodCard"
     options: dict
+    inputs: dict
     encoders: dict
     init: str
     datasets: list
@@ -80,6 +80,30 @@ class Variant:
     def rule(self) -> str:
         """The name in a Snakemake rule: `train_<rule>`."""
         return self.name.replace("-", "_")
+
+    @property
+    def front_ends(self) -> list[str]:
+        """Names of the audio front ends that it hears."""
+        return self.inputs.get("front_ends", [])
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the derived arrays that it sees."""
+        return self.inputs.get("features", [])
+
+    @property
+    def native(self) -> bool:
+        """It sees pictures of the original size."""
+        return self.inputs.get("native", False)
+
+    @property
+    def needs_originals(self) -> bool:
+        """It reads the original pictures, or is scored against masks of their size."""
+        return self.native or "native" in self.inputs.get("grids", [])
+
+    def grids_on(self, dataset: DatasetCard) -> list[str]:
+        """Scoring grids: `common`, then those the card asks for; `native` only where `common` is of another size."""
+        return ["common", *(grid for grid in self.inputs.get("grids", []) if grid != "native" or not dataset.native)]
 
     def encoders_on(self, dataset: str) -> dict[str, str]:
         """Role -> pretrained encoder of a run on a data set."""
@@ -136,29 +160,6 @@ class MethodCard:
     dead_parameters: list = field(default_factory=list)
     official: dict | None = None
     differences: list = field(default_factory=list)
-
-    @property
-    def front_ends(self) -> list[str]:
-        return self.inputs.get("front_ends", [])
-
-    @property
-    def features(self) -> list[str]:
-        return self.inputs.get("features", [])
-
-    @property
-    def native(self) -> bool:
-        """The method sees pictures of the original size."""
-        return self.inputs.get("native", False)
-
-    @property
-    def needs_originals(self) -> bool:
-        """The method reads the original pictures, or is scored against masks of their size."""
-        return self.native or "native" in self.grids
-
-    @property
-    def grids(self) -> list[str]:
-        """Scoring grids: `common` always, then those the card asks for."""
-        return ["common", *self.inputs.get("grids", [])]
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,7 @@ def read_method_card(path: Path) -> MethodCard:
             name=name,
             method=card,
             options=options.get("options", {}),
+            inputs=merge(content["inputs"], options.get("inputs", {})),
             encoders=options.get("encoders", {}),
             init=options.get("init", "scratch" if trainable else "none"),
             datasets=options.get("datasets", content["datasets"]),
@@ -305,93 +307,6 @@ def variant(name: str) -> Variant:
 def encoder(name: str) -> EncoderCard:
     """One pretrained encoder; an unknown name names the nearest known one."""
     return known(name, encoder_cards(), "encoder", "encoder")
-
-
-def known(name: str, table: dict, where: str, kind: str):
-    """`table[name]`, or an error that lists the nearest names."""
-    if name in table:
-        return table[name]
-    near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.4)
-    raise AvsbenchError(
-        f"{where}: unknown {kind} {name!r}",
-        expected=f"one of {', '.join(sorted(table))}",
-        hint=f"did you mean {near[0]!r}?" if near else "`avsbench list` prints what exists",
-    )
-
-
-# reading and checking
-
-
-def read_yaml(path: Path, schema: str, partial: bool = False) -> dict:
-    """A YAML file, checked against `avsbench/schemas/<schema>.yaml`; errors name file, line and nearest key.
-
-    A `partial` file may leave out required keys: it is laid over another.
-    """
-    text = Path(path).read_text()
-    try:
-        content = yaml.safe_load(text)
-        node = yaml.compose(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise AvsbenchError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    validate(content, schema, path, node, partial)
-    return content
-
-
-@functools.cache
-def _schema(name: str) -> dict:
-    """A schema; `method#recipe` is the definition `recipe` in that of method cards."""
-    name, _, part = name.partition("#")
-    schema = yaml.safe_load((PACKAGE / "schemas" / f"{name}.yaml").read_text())
-    return {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]} if part else schema
-
-
-def validate(content: object, schema: str, where: object, node: yaml.Node | None = None, partial: bool = False) -> None:
-    """Check `content` against a closed schema; raises AvsbenchError for the first fault in reading order."""
-    validator = jsonschema.Draft202012Validator(_schema(schema))
-    errors = (e for e in validator.iter_errors(content) if not (partial and e.validator == "required"))
-    faults = [(_line(node, list(error.absolute_path)), error) for error in errors]
-    if not faults:
-        return
-    _, error = min(faults, key=lambda pair: (pair[0] or 0, len(pair[1].absolute_path)))
-    path = list(error.absolute_path)
-    place = ".".join(map(str, path)) or "top level"
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        allowed = list(error.schema.get("properties", {}))
-        stray = next(key for key in error.instance if key not in allowed)
-        line = _line(node, [*path, stray])
-        near = difflib.get_close_matches(str(stray), allowed, n=1, cutoff=0.4)
-        raise AvsbenchError(
-            f"{_at(where, line)}: unknown key {stray!r} in {place}",
-            expected=f"one of {', '.join(allowed)}",
-            hint=f"did you mean {near[0]!r}?" if near else "remove the key",
-        )
-    raise AvsbenchError(f"{_at(where, _line(node, path))}: {place}: {error.message}")
-
-
-def _at(where: object, line: int | None) -> str:
-    return f"{where}:{line}" if line else str(where)
-
-
-def _line(node: yaml.Node | None, path: list) -> int | None:
-    """Line (from 1) of the deepest part of `path` that the YAML tree has."""
-    if node is None:
-        return None
-    line = node.start_mark.line + 1
-    for step in path:
-        if isinstance(node, yaml.MappingNode):
-            pairs = [(k, v) for k, v in node.value if k.value == str(step)]
-            if not pairs:
-                break
-            key, node = pairs[0]
-            line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
 
 
 def _same_name(path: Path, found: str, expected: str) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from avsbench import cards
+from avsbench.closed_yaml import read_yaml, validate
 from avsbench.errors import AvsbenchError
 from avsbench.media import front_ends
 
@@ -17,7 +18,7 @@ def load_config(path: str | Path, override: dict | None = None) -> dict:
             found=f"folder {Path.cwd()}",
             hint="run from the top folder of the project, or name the file with --config",
         )
-    config = cards.read_yaml(path, "config")
+    config = read_yaml(path, "config")
     return check_config(cards.merge(config, override or {}), path)
 
 
@@ -35,7 +36,7 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         config = {**config, "overrides": _value(config["overrides"])}
     if config.get("allow_incomplete") in ("true", "false"):  # Snakemake reads True and False alone as truth values
         config = {**config, "allow_incomplete": config["allow_incomplete"] == "true"}
-    cards.validate(config, "config", where)
+    validate(config, "config", where)
     for dataset, variants in config["runs"].items():
         cards.known(dataset, cards.dataset_cards(), f"{where}: runs", "data set")
         for variant in variants:
@@ -50,7 +51,7 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         cards.known(dataset, cards.dataset_cards(), f"{where}: mirrors", "data set")
     for target, recipe in config.get("overrides", {}).items():
         cards.known(target, cards.variants(), f"{where}: overrides", "variant")
-        cards.validate(recipe, "method#recipe", f"{where}: overrides.{target}")
+        validate(recipe, "method#recipe", f"{where}: overrides.{target}")
     return config
 
 

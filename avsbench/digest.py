@@ -14,7 +14,7 @@ from avsbench import cards
 PLUMBING = frozenset(
     ["avsbench"]
     + [f"avsbench.{name}" for name in ("errors", "paths", "cards", "plan", "spec", "digest", "cli", "devices")]
-    + ["avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
+    + ["avsbench.closed_yaml", "avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
 )
 """Modules that move files and messages about but decide no number. What cards say reaches a rule by its settings."""
 

@@ -168,7 +168,7 @@ class Plan:
 
     def truth(self, dataset: str, variant: str) -> list[str]:
         """What scoring compares with: the test shards, and those of originals for the grid `native`."""
-        scored_native = "native" in cards.variant(variant).method.grids
+        scored_native = "native" in cards.variant(variant).grids_on(cards.dataset(dataset))
         return [*self.shards(dataset, "test"), *(self.originals(dataset, "test") if scored_native else [])]
 
     def faults(self, dataset: str, split: str) -> list[str]:
@@ -177,13 +177,13 @@ class Plan:
 
     def data(self, dataset: str, variant: str, splits: tuple[str, ...]) -> list[str]:
         """Shards, front ends and index of `splits`: what training (train, val) or predicting (test) reads."""
-        method = cards.variant(variant).method
+        found = cards.variant(variant)
         files = []
         for split in splits:
             files += [self.paths.index(dataset, split), *self.shards(dataset, split)]
-            if method.native:
+            if found.native:
                 files += self.originals(dataset, split)
-            for front_end in method.front_ends:
+            for front_end in found.front_ends:
                 files += self._audio(dataset, front_end, split)
         return files
 
@@ -232,11 +232,12 @@ class Plan:
         """What the variants of the configuration, and stand-ins of pretrained encoders, hear of a data set."""
         wanted = set(PRETRAIN_FRONT_ENDS if self.scale == "mini" and dataset in PRETRAIN_DATASETS else ())
         for name in {run.variant for run in self.runs if run.dataset == dataset}:
-            method = cards.variant(name).method
-            for front_end in method.front_ends:
+            variant = cards.variant(name)
+            where = f"{variant.method.path}: inputs.front_ends"
+            for front_end in variant.front_ends:
                 if not front_ends.has_family(front_end):
-                    cards.known(front_end, front_ends.FRONT_ENDS, f"{method.path}: inputs.front_ends", "front end")
-            wanted |= set(method.front_ends) - set(self.arrays(dataset))
+                    cards.known(front_end, front_ends.FRONT_ENDS, where, "front end")
+            wanted |= set(variant.front_ends) - set(self.arrays(dataset))
         return wanted
 
     def weights(self, dataset: str, variant: str, seed: str) -> list[str]:
@@ -327,7 +328,7 @@ class Plan:
             "options": found.options,
             "encoders": found.encoders_on(dataset),
             "init": found.init,
-            "inputs": found.method.inputs,
+            "inputs": found.inputs,
             "image_size": self.image_size,
         }
         if self.arrays(dataset):

@@ -95,17 +95,17 @@ class Predictor:
     """
 
     def __init__(self, method: Method, variant: Variant, dataset: DatasetCard, image_size: int, device: torch.device):
-        needs = variant.method
-        if needs.features:
+        if variant.features:
             raise AvsbenchError(
                 f"{variant.name} needs features that are derived beforehand",
-                found=", ".join(needs.features),
+                found=", ".join(variant.features),
                 hint="the workflow derives them for the clips of data sets; take a method without features",
             )
-        unknown = [name for name in needs.front_ends if name not in FRONT_ENDS]
+        unknown = [name for name in variant.front_ends if name not in FRONT_ENDS]
         if unknown:
             raise AvsbenchError(
-                f"{needs.path}: unknown front end {', '.join(unknown)}", expected=f"one of {', '.join(FRONT_ENDS)}"
+                f"{variant.method.path}: unknown front end {', '.join(unknown)}",
+                expected=f"one of {', '.join(FRONT_ENDS)}",
             )
         self.method, self.variant, self.dataset = method.to(device), variant, dataset
         self.image_size, self.device = image_size, device
@@ -160,7 +160,7 @@ class Predictor:
         """
         real = len(frames)
         length = min(n for n in (*self.dataset.clip_seconds, self.dataset.frames) if real <= n <= self.dataset.frames)
-        own_size = self.dataset.native or self.variant.method.native
+        own_size = self.dataset.native or self.variant.native
         if not own_size:
             frames = np.stack([resize_image(f, self.image_size, self.dataset.resize["test"]) for f in frames])
         frames = np.concatenate([frames, np.repeat(frames[-1:], length - real, axis=0)])
@@ -168,9 +168,7 @@ class Predictor:
         if lacking:
             sound = replace(sound, samples=np.pad(sound.samples, ((0, lacking), (0, 0))))
         heard = ClipSound.of(self.dataset, [sound], length)
-        audio = {
-            name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in self.variant.method.front_ends
-        }
+        audio = {name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in self.variant.front_ends}
         batch = Batch(
             frames=torch.from_numpy(frames).permute(0, 3, 1, 2)[None].contiguous(),
             real=torch.ones(1, length, dtype=torch.bool),

@@ -44,7 +44,7 @@ def describe_run(spec: RunSpec, method: "Method", device: "torch.device") -> dic
         "init": variant.init,
         "options": variant.options,
         "recipe": spec.recipe,
-        "arrays": {end: spec.arrays[end] for end in variant.method.front_ends if end in spec.arrays},
+        "arrays": {end: spec.arrays[end] for end in variant.front_ends if end in spec.arrays},
         "code": spec.code,
         "git": git_commit(),
         "versions": versions(),

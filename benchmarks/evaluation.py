@@ -40,15 +40,14 @@ class Predicting:
         self.variant, self.device = cards.variant(name), devices.pick_device(device)
         self.folder = tempfile.TemporaryDirectory()
         counts = {"train": 3, "val": 3, "test": clips}
-        self.paths, self.card = prepare(dataset, counts, self.folder.name, ("test",), self.variant.method)
+        self.paths, self.card = prepare(dataset, counts, self.folder.name, ("test",), self.variant)
         seed_everything(0, "benchmark")
         self.method = registry.build(self.variant, self.card, scale, SIZE)
 
     def run(self) -> dict:
         """Frames a second of everything and of the network alone, and peak memory in MB."""
-        method = self.variant.method
         clips = ClipDataset(
-            self.paths, self.card, "test", front_ends=method.front_ends, masks=False, native=method.native
+            self.paths, self.card, "test", front_ends=self.variant.front_ends, masks=False, native=self.variant.native
         )
         with clips, PredictionWriter(Path(self.folder.name) / "predictions.h5", info(self.card)) as writer:
             start = time.perf_counter()

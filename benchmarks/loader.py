@@ -107,10 +107,10 @@ def measure(dataset: str, clips: int, passes: int, folder: str | None = None) ->
 
 
 def prepare(
-    name: str, counts: dict[str, int], folder: str, splits: Sequence[str], method: cards.MethodCard | None = None
+    name: str, counts: dict[str, int], folder: str, splits: Sequence[str], variant: cards.Variant | None = None
 ) -> tuple[Paths, cards.DatasetCard]:
     """Render clips (split -> how many) in the official layout; build one shard of each of `splits`, with originals, the
-    front ends of a method (default: that of VGGish) and the index.
+    front ends of a variant (default: that of VGGish) and the index.
     """
     card = dataclasses.replace(cards.dataset(name), splits={"mini": counts}, shards={"mini": dict.fromkeys(counts, 1)})
     paths = Paths("mini", data_root=folder)
@@ -130,7 +130,8 @@ def prepare(
         }
         extract_shard(**shared, image_size=SIZE, out=paths.shard(*place), faults_out=paths.faults(*place))
         native_shard(**shared, out=paths.native(*place))
-        outs = {end: paths.audio(name, end, split, 0, 1) for end in (method.front_ends if method else ("vggish_mel",))}
+        ends = variant.front_ends if variant else ["vggish_mel"]
+        outs = {end: paths.audio(name, end, split, 0, 1) for end in ends}
         if outs:
             audio_shard(card=card, shard_path=paths.shard(*place), outs=outs)
         build_index(card=card, scale="mini", split=split, paths=paths)

@@ -80,7 +80,7 @@ def shares_of(variant: cards.Variant, dataset: str, scale: str, gpu: bool) -> li
 def batch_of(variant: cards.Variant, dataset: str, scale: str, clips: int, frames: int | None) -> Batch:
     """`clips` synthetic clips, as long as the data set's or cut to `frames`."""
     card = cards.dataset(dataset)
-    both = synthetic_batch(variant.method, card, registry.scale_image_size(scale))
+    both = synthetic_batch(variant, card, registry.scale_image_size(scale))
     each = [take(both, clip % len(both), min(frames or card.frames, card.frames)) for clip in range(clips)]
 
     def join(values: list):
@@ -231,7 +231,7 @@ class Training:
         variant = cards.variant(self.name)
         recipe = variant.recipe(self.scale, self.dataset)
         counts = {"train": self.clips, "val": 3, "test": 3}
-        paths, card = prepare(self.dataset, counts, folder, ("train", "val"), variant.method)
+        paths, card = prepare(self.dataset, counts, folder, ("train", "val"), variant)
         # One epoch is a round of warm-up and one that counts; nothing is chosen here.
         recipe = cards.merge(recipe, {"epochs": 2, "select": LAST, "validate": {"every": 1, "start": 1}})
         spec = RunSpec(

@@ -1,7 +1,8 @@
 """Synthetic clips for the contract checks: a textured disc on a textured ground, announced by a tone.
 
 In each second the tone sounds or is silent; the disc stays in sight, and its mask exists only while it sounds. So a
-network has to use the sound to reach a high overlap.
+network has to use the sound to reach a high overlap. Still pictures are of their own, oblong size, and each sound comes
+from where its disc is.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from avsbench.cards import DatasetCard, MethodCard
+from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import IGNORE, Batch
 from avsbench.errors import AvsbenchError
 
@@ -19,7 +20,7 @@ CLASSES = (3, 17)
 """Class ids of the discs of a semantic task, clip by clip."""
 
 
-def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, seed: int = 0) -> Batch:
+def synthetic_batch(variant: Variant, dataset: DatasetCard, image_size: int, seed: int = 0) -> Batch:
     """Two clips as the loader would hand them out, with masks; lengths are those that the data set has.
 
     Annotation follows the data set: where its card says so, the first frame alone.
@@ -28,18 +29,19 @@ def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, see
     from avsbench.media.front_ends import FRONT_ENDS
     from avsbench.media.sound import Sound
 
-    if card.features:
+    if variant.features:
         raise AvsbenchError(
-            f"{card.path}: the contract checks cannot make the features {', '.join(card.features)}",
+            f"{variant.method.path}: the contract checks cannot make the features {', '.join(variant.features)}",
             hint="teach avsbench/contract_checks/batches.py to draw them",
         )
     random = np.random.default_rng(seed)
-    size, longest, count = image_size, dataset.frames, len(TONES)
+    height, width = (image_size * 3 // 4 + 1, image_size) if dataset.native else (image_size, image_size)
+    longest, count = dataset.frames, len(TONES)
     lengths = [int(min(longest, _length(dataset, clip))) for clip in range(count)]
-    frames = np.zeros((count, longest, size, size, 3), np.uint8)
-    masks = np.full((count, longest, size, size), IGNORE, np.int64)
+    frames = np.zeros((count, longest, height, width, 3), np.uint8)
+    masks = np.full((count, longest, height, width), IGNORE, np.int64)
     annotated = np.zeros((count, longest), bool)
-    ends = {name: FRONT_ENDS[name] for name in card.front_ends}
+    ends = {name: FRONT_ENDS[name] for name in variant.front_ends}
     shapes = {name: end.frame_shape(still=longest == 1) for name, end in ends.items()}
     audio = {name: np.zeros((count, longest, *shape), np.float32) for name, shape in shapes.items()}
     first_only = dataset.supervision.startswith("first frame")
@@ -47,14 +49,14 @@ def synthetic_batch(card: MethodCard, dataset: DatasetCard, image_size: int, see
         label = 1 if dataset.task == "binary" else CLASSES[clip]
         # The first second always sounds: it may be the only one that has a mask.
         sounds = [second % 3 != 2 for second in range(length)]
-        for second, (picture, disc) in enumerate(_pictures(random, size, length, clip)):
+        for second, (picture, disc) in enumerate(_pictures(random, height, width, length, clip)):
             frames[clip, second] = picture
             if second == 0 or not first_only:
                 masks[clip, second] = np.where(disc & sounds[second], label, 0)
                 annotated[clip, second] = True
         tone = np.sin(2 * np.pi * TONES[clip] * np.arange(length * RATE) / RATE)
         tone *= np.repeat(np.asarray(sounds, float), RATE)
-        sound = Sound(samples=(tone * 12000).astype(np.int16)[:, None], rate=RATE)
+        sound = Sound(samples=(tone * 12000).astype(np.int16)[:, None], rate=RATE, position=_column(clip))
         heard = ClipSound.of(dataset, [sound], length)
         for name, end in ends.items():
             audio[name][clip, :length] = end.compute(heard)
@@ -73,24 +75,31 @@ def _length(dataset: DatasetCard, clip: int) -> int:
     return seconds[clip % len(seconds)]
 
 
-def _pictures(random: np.random.Generator, size: int, count: int, clip: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(picture uint8 [S,S,3], disc bool [S,S]) for each second; the disc drifts by a few pixels."""
-    ground = _texture(random, size, low=20, high=110)
-    surface = _texture(random, size, low=150, high=250)
+def _column(clip: int) -> float:
+    """Where the disc of a clip begins, as a share of the width."""
+    return 0.6 - 0.2 * clip
+
+
+def _pictures(
+    random: np.random.Generator, height: int, width: int, count: int, clip: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(picture uint8 [H,W,3], disc bool [H,W]) for each second; the disc drifts by a few pixels."""
+    ground = _texture(random, height, width, low=20, high=110)
+    surface = _texture(random, height, width, low=150, high=250)
     surface[..., clip % 3] //= 4
-    rows, columns = np.mgrid[:size, :size]
+    rows, columns = np.mgrid[:height, :width]
     for second in range(count):
-        row = size * (0.4 + 0.2 * clip) + second * size / 64
-        column = size * (0.6 - 0.2 * clip) - second * size / 64
-        disc = (rows - row) ** 2 + (columns - column) ** 2 < (size / 4) ** 2
+        row = height * (0.4 + 0.2 * clip) + second * width / 64
+        column = width * _column(clip) - second * width / 64
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < (width / 4) ** 2
         yield np.where(disc[..., None], surface, ground), disc
 
 
-def _texture(random: np.random.Generator, size: int, *, low: int, high: int) -> np.ndarray:
-    """Coarse colour noise, uint8 [S,S,3]."""
+def _texture(random: np.random.Generator, height: int, width: int, *, low: int, high: int) -> np.ndarray:
+    """Coarse colour noise, uint8 [H,W,3]."""
     coarse = random.integers(low, high, (8, 8, 3))
-    step = -(-size // 8)
-    return np.repeat(np.repeat(coarse, step, 0), step, 1)[:size, :size].astype(np.uint8)
+    step = -(-max(height, width) // 8)
+    return np.repeat(np.repeat(coarse, step, 0), step, 1)[:height, :width].astype(np.uint8)
 
 
 def take(batch: Batch, clip: int, length: int) -> Batch:

@@ -60,7 +60,7 @@ class Subject:
         return method
 
     def batch(self, seed: int = 0) -> Batch:
-        return synthetic_batch(self.variant.method, self.dataset, self.image_size, seed)
+        return synthetic_batch(self.variant, self.dataset, self.image_size, seed)
 
     def optimizers(self, method: Method, *, constant: bool = False) -> Optimizers:
         """The recipe's optimisers, with its schedule or a constant one."""

@@ -21,7 +21,7 @@ CACHE_BYTES = 256e6
 
 def own_sizes(variant: Variant, dataset: DatasetCard) -> bool:
     """True where each clip has a size of its own before a transform, so that a batch cannot hold two."""
-    return dataset.native or variant.method.native
+    return dataset.native or variant.native
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ class StoredData:
         group: Group | None = None,
         augment: bool = True,
     ):
-        card = variant.method
-        inputs = {"front_ends": tuple(card.front_ends), "features": tuple(card.features)}
+        inputs = {"front_ends": tuple(variant.front_ends), "features": tuple(variant.features)}
         self.spec, self.dataset, self.on_gpu = spec, dataset, on_gpu
         self.group = group or Group()
         self.batch: int = spec.recipe["batch"]
@@ -132,13 +131,13 @@ class StoredData:
         # With a GPU the processor's threads read data; without one they compute.
         threads = max(1, spec.threads // self.group.world)
         self.workers = min(threads - 1, MOST_WORKERS) if on_gpu else 0
-        alone = not card.batch_independent or own_sizes(variant, dataset)
+        alone = not variant.method.batch_independent or own_sizes(variant, dataset)
         self.validation_batch = 1 if alone else self.division.micro_batch
         clips = dataset.splits[spec.scale]
         # What fits stays in memory, raw: three colours and a mask a pixel.
         inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * 4 < CACHE_BYTES
         inputs["image_size"] = spec.image_size
-        inputs |= {"native": card.native, "arrays": spec.arrays}
+        inputs |= {"native": variant.native, "arrays": spec.arrays}
         transform = method.transforms(spec.recipe) if augment else None
         self.training = ClipDataset(spec.paths, dataset, "train", **inputs, transform=transform, masks=True)
         self.held_out = ClipDataset(spec.paths, dataset, "val", **inputs, transform=None, masks=True)

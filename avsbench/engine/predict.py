@@ -63,19 +63,18 @@ def _predict(
     seed_everything(spec.seed, "predict", condition)
     members = member_files(spec.paths, *run) if ensemble else []
     method = _load(spec, members)
-    card = variant.method
     clips = ClipDataset(
         spec.paths,
         dataset,
         SPLIT,
-        front_ends=card.front_ends,
-        features=card.features,
+        front_ends=variant.front_ends,
+        features=variant.features,
         arrays=spec.arrays,
         masks=False,
-        native=card.native,
+        native=variant.native,
         image_size=spec.image_size,
     )
-    independent = card.batch_independent and not own_sizes(variant, dataset)
+    independent = variant.method.batch_independent and not own_sizes(variant, dataset)
     loader = make_loader(clips, batch=spec.recipe.get("batch", 1) if independent else 1)
     info = PredictionInfo(
         dataset=spec.dataset,
@@ -86,6 +85,7 @@ def _predict(
         classes=dataset.num_classes,
         members=max(1, len(members)),
     )
+    grids = variant.grids_on(dataset)
     path = spec.paths.predictions(*run, condition, ensemble)
     with PredictionWriter(path, info) as writer:
         timing = predict_clips(
@@ -93,11 +93,9 @@ def _predict(
             loader,
             writer,
             device=device,
-            grids=card.grids,
+            grids=grids,
             common_size=None if dataset.native else (spec.image_size, spec.image_size),
-            native_sizes={name: clips.original_size(name) for name in clips.clip_ids}
-            if "native" in card.grids
-            else None,
+            native_sizes={name: clips.original_size(name) for name in clips.clip_ids} if "native" in grids else None,
             batch_independent=independent,
             total=len(loader),
         )

@@ -172,11 +172,11 @@ def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
         count = cards.dataset(spec.dataset).shards[spec.scale][split]
         for shard in range(count):
             files.append(spec.paths.shard(spec.dataset, split, shard, count))
-            heard = [spec.arrays.get(end, end) for end in variant.method.front_ends]
+            heard = [spec.arrays.get(end, end) for end in variant.front_ends]
             files += [spec.paths.audio(spec.dataset, name, split, shard, count) for name in heard]
-            if variant.method.native:
+            if variant.native:
                 files.append(spec.paths.native(spec.dataset, split, shard, count))
-            files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in variant.method.features]
+            files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in variant.features]
     parts["files"] = [
         (Path(file).name, os.path.getsize(file), os.stat(file).st_mtime_ns) for file in files if os.path.exists(file)
     ]

@@ -264,11 +264,11 @@ def score_run(
 ) -> list[dict]:
     """Score one run, or its ensemble, on its test split; what the rules `score` and `score_ensemble` call."""
     card = cards.dataset(dataset)
-    method = cards.variant(variant).method
-    k, run = method.fscore_batch, (dataset, variant, seed, condition)
+    of = cards.variant(variant)
+    k, run = of.method.fscore_batch, (dataset, variant, seed, condition)
     scores = score_predictions(
         paths.predictions(*run, ensemble),
-        stored_truth(paths, card, native="native" in method.grids),
+        stored_truth(paths, card, native="native" in of.grids_on(card)),
         paths.frame_scores(*run, ensemble),
         paths.scores(*run, ensemble),
         fscore_k=sorted({*CALLS, k}),

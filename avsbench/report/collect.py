@@ -134,13 +134,13 @@ def read_result(run: Run, paths: Paths) -> RunResult:
     found = {key: str(record[key]) for key in expected}
     if found != expected:
         raise AvsbenchError(f"{file}: describes another run", found=found, expected=expected, hint="run it again")
-    method = cards.variant(run.variant).method
-    grids = _grids(scores, method.grids)
+    variant = cards.variant(run.variant)
+    grids = _grids(scores, variant.grids_on(cards.dataset(run.dataset)))
     try:
         return RunResult(
             run=run,
             scale=paths.scale,
-            method=method.name,
+            method=variant.method.name,
             init=_init(record),
             selection=_selection(record),
             members=grids[GRID].get("members", 1),

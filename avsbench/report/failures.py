@@ -66,7 +66,7 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
     """(stage, its outputs, its log) of everything a run stands on, in the order of the data."""
     paths, variant = plan.paths, cards.variant(run.variant)
     names = (run.dataset, run.variant, run.seed)
-    yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant.method)
+    yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant)
     for encoder in variant.encoders_on(run.dataset).values():
         file = plan.encoder_file(encoder)
         log = paths.log("pretrain", encoder) if plan.scale == "mini" else paths.log("weights", Path(file).name)
@@ -84,7 +84,7 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
 
 
 def _data_stages(
-    plan: Plan, dataset: str, splits: tuple[str, ...], method: cards.MethodCard
+    plan: Plan, dataset: str, splits: tuple[str, ...], variant: cards.Variant
 ) -> Iterator[tuple[str, list[str], str]]:
     paths = plan.paths
     yield "acquire", [paths.acquired(dataset)], paths.log("acquire", dataset)
@@ -97,10 +97,10 @@ def _data_stages(
         yield "index", [paths.index(dataset, split)], paths.log("index", dataset, split)
         if split != "train":
             yield "check split", [paths.complete(dataset, split)], paths.log("check_split", dataset, split)
-        if method.needs_originals:
+        if variant.needs_originals:
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
-        for front_end in (name for name in method.front_ends if name not in plan.arrays(dataset)):
+        for front_end in (name for name in variant.front_ends if name not in plan.arrays(dataset)):
             group = plan.front_end_group(dataset, front_end)
             for shard, name in enumerate(names):
                 file = paths.audio(dataset, front_end, split, shard, count)

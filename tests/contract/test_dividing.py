@@ -68,7 +68,7 @@ def test_a_recipe_that_does_not_accumulate_is_left_alone(card, summed):
 
 
 def test_double_repeats_every_clip(card):
-    batch = synthetic_batch(card, subject(card).dataset, 32)
+    batch = synthetic_batch(subject(card).variant, subject(card).dataset, 32)
     twice = double(batch)
     assert torch.equal(twice.frames[2:], batch.frames)
     assert torch.equal(twice.masks[:2], batch.masks)

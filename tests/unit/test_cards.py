@@ -101,6 +101,29 @@ def test_an_encoder_of_an_unknown_data_set(own_models):
         cards.method_cards()
 
 
+def test_inputs_may_differ_between_variants(own_models):
+    edit(own_models, "inputs: {front_ends: []}", "inputs: {front_ends: [cavp_mel], grids: [native]}")
+    edit(own_models, "  mine: {", "  mine-stereo: {inputs: {front_ends: [cavp_mel_stereo]}}\n  mine: {")
+    plain, stereo = cards.variant("mine"), cards.variant("mine-stereo")
+    assert (plain.front_ends, stereo.front_ends) == (["cavp_mel"], ["cavp_mel_stereo"])
+    assert plain.needs_originals
+    assert stereo.needs_originals
+    assert plain.inputs == plain.method.inputs
+
+
+def test_a_native_grid_only_where_it_differs(own_models):
+    edit(own_models, "inputs: {front_ends: []}", 'inputs: {grids: ["512", native]}')
+    variant = cards.variant("mine")
+    assert variant.grids_on(cards.dataset("avss")) == ["common", "512", "native"]
+    assert variant.grids_on(cards.dataset("vpo_ms")) == ["common", "512"]
+
+
+def test_misspelt_input_of_a_variant(own_models):
+    edit(own_models, "  mine: {", "  mine: {inputs: {nativ: true}, ")
+    with pytest.raises(AvsbenchError, match=r"method\.yaml:\d+: unknown key 'nativ'(.|\n)*did you mean 'native'"):
+        cards.method_cards()
+
+
 def test_unknown_names_suggest():
     with pytest.raises(AvsbenchError, match="did you mean 'tpavi-r50'"):
         cards.variant("tpavi-r5")

@@ -11,7 +11,7 @@ import yaml
 from avsbench import cards
 
 FLOORS = [
-    {"errors", "paths"},
+    {"errors", "paths", "closed_yaml"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
     {"datasets", "store", "features", "transforms", "config", "plan", "front_end_groups"},

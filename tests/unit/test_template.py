@@ -17,7 +17,7 @@ def test_names_are_replaced(tmp_path, name, variant):
     assert list(card.variants) == [variant]
     model = registry.build(card.variants[variant], "ms3", "mini", 64)
     assert type(model).__name__ in ("Wave", "MyNet2")
-    batch = synthetic_batch(card, cards.dataset("ms3"), 64)
+    batch = synthetic_batch(card.variants[variant], cards.dataset("ms3"), 64)
     loss = model.train().loss(model(batch), batch, 0)["segmentation"]
     loss.backward()
     assert model.modulation.weight.grad.any()
