@@ -9,7 +9,7 @@ from torch import Tensor
 from avsbench.contract import IGNORE
 from avsbench.datasets.vpo_build.tables import tables
 from avsbench.errors import AvsbenchError
-from avsbench.transforms.frames import FrameAugmentation
+from avsbench.transforms.frames import FrameAugmentation, random_frame
 
 from .pairing import CLASSES, image_classes
 from .settings import Settings
@@ -22,35 +22,38 @@ class Augmentation:
     """A transform of clips.
 
     Attributes:
-        view: mirrors, scales and crops.
+        single: keep one frame of each clip.
         told: if given, the number of classes K: the classes of each frame before `view` go with the clip, as a feature
             [T,K]. VPO-SS tells them from its table, whatever a crop leaves of the object.
+        view: mirrors, scales and crops; None: frames stay as they are.
         rename: what becomes of labels [H,W] after `view`, or None.
     """
 
-    view: FrameAugmentation
+    single: bool = True
     told: int | None = None
+    view: FrameAugmentation | None = None
     rename: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, clip: dict, generator: torch.Generator) -> dict:
+        if self.single:
+            clip = random_frame(clip, generator)
         if self.told is not None:
             classes = image_classes(clip["masks"], self.told, "told")
             clip = {**clip, "features": {**clip["features"], CLASSES: classes}}
-        clip = self.view(clip, generator)
+        if self.view is not None:
+            clip = self.view(clip, generator)
         if self.rename is not None:
-            clip["masks"] = torch.stack([self.rename(mask) for mask in clip["masks"]])
+            clip = {**clip, "masks": torch.stack([self.rename(mask) for mask in clip["masks"]])}
         return clip
 
 
-def augmentation(settings: Settings, *, class_rule: str, classes: int) -> Augmentation | None:
-    """The transform of a recipe, for `Method.transforms`; None where its settings name no size.
+def augmentation(settings: Settings, *, class_rule: str, classes: int) -> Augmentation:
+    """The transform of a recipe, for `Method.transforms`.
 
     Args:
         class_rule: see `image_classes`.
         classes: K.
     """
-    if settings.size is None:
-        return None
     if settings.labels == "reference" and classes != len(tables().mask_ids) + 1:
         raise AvsbenchError(
             "recipe of cavp: method.labels is about VPO", found=f"a data set of {classes} classes", expected="fixed"
@@ -65,8 +68,9 @@ def augmentation(settings: Settings, *, class_rule: str, classes: int) -> Augmen
         stereo=STEREO if settings.swap_channels else (),
     )
     return Augmentation(
-        view=view,
+        single=settings.frames == "one",
         told=classes if class_rule == "told" else None,
+        view=view if settings.size else None,
         rename=rename_one_by_one if settings.labels == "reference" else None,
     )
 
