@@ -155,7 +155,7 @@ def test_no_other_pair_of_classes_collides():
             assert cars_to_airplanes(torch.tensor([[label, other]])).tolist() == [in_place([int(first), int(second)])]
     for each in VPO["sequential_remap_collisions"]:
         assert cars_to_airplanes(torch.tensor([each["expected"]])).tolist() == [each["reference"]]
-    assert part("augmentation").VPO_CLASSES == len(VPO["index_table"])
+    assert len(VPO["index_table"]) == part("augmentation").VPO_CLASSES
 
 
 def test_renaming_is_about_vpo():
