@@ -1,4 +1,4 @@
-"""Augmentation of clips: one frame of several; each frame mirrored, scaled, recoloured and brought to one size."""
+"""Augmentation of a clip, each frame by itself: mirror, scale, colours, then one size for all."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,6 @@ from avsbench.transforms import pictures
 
 MEAN_COLOUR = (123, 116, 103)
 """ImageNet's mean times 255, rounded down: what a small picture is padded with."""
-
-
-def random_frame(clip: dict, generator: torch.Generator) -> dict:
-    """A clip of one frame, any of those that have a mask; any at all where none has one."""
-    annotated = clip["annotated"] if clip["annotated"].any() else clip["real"]
-    candidates = annotated.nonzero().flatten()
-    number = int(candidates[pictures.whole(generator, len(candidates))])
-    one = slice(number, number + 1)
-    cut = {name: clip[name][one] for name in ("frames", "masks", "real", "annotated")}
-    arrays = {kind: {name: array[one] for name, array in clip[kind].items()} for kind in ("audio", "features")}
-    return {**clip, **cut, **arrays}
 
 
 @dataclass(frozen=True, kw_only=True)

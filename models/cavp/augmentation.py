@@ -8,7 +8,7 @@ from torch import Tensor
 
 from avsbench.contract import IGNORE
 from avsbench.errors import AvsbenchError
-from avsbench.transforms.frames import FrameAugmentation, random_frame
+from avsbench.transforms.frames import FrameAugmentation
 
 from .pairing import CLASSES, image_classes
 from .settings import Settings
@@ -22,21 +22,17 @@ class Augmentation:
     """A transform of clips.
 
     Attributes:
-        single: keep one frame of each clip.
         told: if given, the number of classes K: the classes of each frame before `view` go with the clip, as a feature
             [T,K]. VPO-SS tells them from its table, whatever a crop leaves of the object.
         view: mirrors, scales and crops; None: frames stay as they are.
         rename: what becomes of labels [H,W] after `view`, or None.
     """
 
-    single: bool = True
     told: int | None = None
     view: FrameAugmentation | None = None
     rename: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, clip: dict, generator: torch.Generator) -> dict:
-        if self.single:
-            clip = random_frame(clip, generator)
         if self.told is not None:
             classes = image_classes(clip["masks"], self.told, "told")
             clip = {**clip, "features": {**clip["features"], CLASSES: classes}}
@@ -68,7 +64,6 @@ def augmentation(settings: Settings, *, class_rule: str, classes: int) -> Augmen
         stereo=STEREO if settings.swap_channels else (),
     )
     return Augmentation(
-        single=settings.frames == "one",
         told=classes if class_rule == "told" else None,
         view=view if settings.size else None,
         rename=cars_to_airplanes if settings.labels == "reference" else None,

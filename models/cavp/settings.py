@@ -29,7 +29,6 @@ class Settings:
         head_rate: learning rate of the segmentation head over the recipe's.
         backbone_rate: that of the visual backbone; the object setting has 0.5.
         audio_lr: learning rate of the audio network, constant; None: the recipe's. The object setting has 1e-4.
-        frames: `one` of each clip in an epoch, at random among those with a mask, as published but for MS3; or `all`.
         size: side of training pictures; None: they stay as they are, and none of what follows is done to them.
         fit: how pictures come to that size: a random `crop`, padded where too small, or `squash`, which gives up the
             aspect ratio.
@@ -51,7 +50,6 @@ class Settings:
     head_rate: float = 10.0
     backbone_rate: float = 1.0
     audio_lr: float | None = None
-    frames: str = "one"
     size: int | None = None
     fit: str = "crop"
     scales: tuple[float, ...] = (1.0,)

@@ -21,7 +21,6 @@ VPO = json.loads((Path(__file__).parents[1] / "parity" / "cavp" / "vpo_labels.js
 
 
 def transform(rule="shown", classes=22, **method):
-    method = {"frames": "all"} | method
     return augmentation(Settings.of({"method": method}), class_rule=rule, classes=classes)
 
 
@@ -47,29 +46,9 @@ def seeded(seed=0):
 def test_recipe_without_a_size_leaves_pictures_alone():
     masks = torch.arange(24).view(2, 3, 4)
     item = clip(masks)
-    out = transform(frames="all")(item, seeded())
+    out = transform()(item, seeded())
     assert torch.equal(out["masks"], masks)
     assert torch.equal(out["frames"], item["frames"])
-
-
-def test_epoch_shows_one_frame_of_each_clip():
-    masks = torch.arange(5)[:, None, None].expand(5, 4, 4)
-    item = clip(masks, cavp_mel=torch.arange(5.0)[:, None])
-    item["annotated"] = torch.tensor([True, False, True, True, False])
-    found = []
-    for seed in range(60):
-        out = transform("told", size=4, frames="one")(item, seeded(seed))
-        (frame,) = out["masks"].flatten(1).unique(dim=1)[:, 0].tolist()
-        assert [len(out[name]) for name in ("frames", "masks", "real", "annotated")] == [1] * 4
-        assert out["audio"]["cavp_mel"].tolist() == [[frame]]
-        assert out["features"]["classes"].nonzero()[:, 1].tolist() == sorted({0, frame})
-        assert out["annotated"].all()
-        found.append(frame)
-    assert set(found) == {0, 2, 3}
-    item["annotated"][:] = False
-    assert {int(transform(size=4, frames="one")(item, seeded(seed))["masks"][0, 0, 0]) for seed in range(60)} == set(
-        range(5)
-    )
 
 
 def test_recipe_decides_the_view():
