@@ -14,6 +14,7 @@ from avsbench.engine.distributed import Group
 from avsbench.errors import AvsbenchError
 from avsbench.spec import RunSpec
 from avsbench.store.loader import ClipDataset, epoch_batches, load_batches
+from avsbench.transforms.choice import SomeFrames
 
 MOST_WORKERS = 8
 CACHE_BYTES = 256e6
@@ -107,7 +108,8 @@ class Division:
 class StoredData:
     """Train and validation batches; the test split is out of reach here.
 
-    Clips are padded to the data set's length in training, as published. In validation a method that is not
+    Clips are padded to the data set's length in training, as published, or to the number of frames that the recipe
+    takes of each (`clip_frames`). In validation a method that is not
     `batch_independent`, or whose clips differ in size, gets one clip at a time, as in predict.
     """
 
@@ -139,6 +141,9 @@ class StoredData:
         inputs["image_size"] = spec.image_size
         inputs |= {"native": variant.native, "arrays": spec.arrays}
         transform = method.transforms(spec.recipe) if augment else None
+        self.frames = min(dataset.frames, spec.recipe.get("clip_frames", dataset.frames))
+        if "clip_frames" in spec.recipe:
+            transform = SomeFrames(self.frames, transform)
         self.training = ClipDataset(spec.paths, dataset, "train", **inputs, transform=transform, masks=True)
         self.held_out = ClipDataset(spec.paths, dataset, "val", **inputs, transform=None, masks=True)
         for split, clips in (("train", self.training), ("val", self.held_out)):
@@ -160,7 +165,7 @@ class StoredData:
                 seed=seed,
                 epoch=epoch,
                 workers=self.workers,
-                pad_to=self.dataset.frames,
+                pad_to=self.frames,
                 pin_memory=self.on_gpu,
             )
         )

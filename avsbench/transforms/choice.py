@@ -1,0 +1,31 @@
+"""Training on some frames of each clip."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class SomeFrames:
+    """Random frames of a clip, in their order: what the recipe key `clip_frames` asks for.
+
+    Attributes:
+        count: frames of a clip, of those that have a mask; a clip with fewer gives all of these, one without any mask
+            gives frames without.
+        then: a transform of what was chosen, or None.
+    """
+
+    count: int
+    then: Callable[[dict, torch.Generator], dict] | None = None
+
+    def __call__(self, clip: dict, generator: torch.Generator) -> dict:
+        """The clip with T = `count` at most."""
+        known = clip["annotated"].nonzero().flatten()
+        if not len(known):
+            known = torch.arange(len(clip["annotated"]))
+        chosen = known[torch.randperm(len(known), generator=generator)[: self.count]].sort().values
+        clip = {**clip, **{name: clip[name][chosen] for name in ("frames", "real", "masks", "annotated")}}
+        for kind in ("audio", "features"):
+            clip[kind] = {name: array[chosen] for name, array in clip[kind].items()}
+        return clip if self.then is None else self.then(clip, generator)
