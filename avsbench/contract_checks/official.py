@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -57,14 +58,29 @@ def key_lists(method: str) -> dict[str, dict[str, Tensor]]:
     files = {file.parent.relative_to(root): file for root in roots for file in root.glob(f"{method}/**/keys.json")}
     found = {}
     for name, file in sorted(files.items()):
-        entries = json.loads(file.read_text())
         found[str(name)] = {
             key: torch.zeros(1, dtype=getattr(torch, kind)).expand(shape)
             if shape
             else torch.zeros((), dtype=getattr(torch, kind))
-            for key, shape, kind in entries
+            for key, shape, kind in read_keys(file)
         }
     return found
+
+
+def read_keys(file: Path) -> list[list]:
+    """(name, shape, type) of the tensors that a keys.json lists.
+
+    A list that nobody could measure says how it follows from one in a folder beside it: `{"of": folder, "without":
+    pattern of names, "shapes": {name: shape}}`.
+    """
+    content = json.loads(file.read_text())
+    if isinstance(content, list):
+        return content
+    shapes, without = content.get("shapes", {}), content.get("without")
+    base = read_keys(file.parent.parent / content["of"] / file.name)
+    return [
+        [key, shapes.get(key, shape), kind] for key, shape, kind in base if not (without and re.match(without, key))
+    ]
 
 
 def containers(state: dict[str, Tensor]) -> dict[str, object]:
