@@ -3,6 +3,8 @@
 Letters in shapes: F frames, Q queries, C channels, S tokens of three levels, K score channels, h w the map of stride 4.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -86,7 +88,7 @@ class IntermediateMasks(nn.Module):
 
     def forward(self, queries: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
         """Queries [F,Q,C], their attention to all tokens [F,Q,S] -> logits [F,K,4h,4w]."""
-        for (fine_h, fine_w), (coarse_h, coarse_w) in zip(sizes, sizes[1:], strict=False):
+        for (fine_h, fine_w), (coarse_h, coarse_w) in itertools.pairwise(sizes):
             if (fine_h, fine_w) != (2 * coarse_h, 2 * coarse_w):
                 raise AvsbenchError(
                     "avsegformer: the masks of the first release's decoder layers need maps that double in size",

@@ -6,16 +6,18 @@ Runs over every fixture of `avsegformer` under $AVSBENCH_PARITY; files missing t
 import json
 import os
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from avsbench import cards, registry
 from avsbench.contract_checks.official import key_lists
+from avsbench.metrics.binary import binary_counts, frame_iou
+from avsbench.metrics.fscore import binary_video_scores
+from avsbench.metrics.pairs import frame_areas
+from avsbench.metrics.semantic import ClassScores
 
 from .fill import array, fill
 
@@ -164,3 +166,151 @@ def test_loss_and_gradients(folder):
     for name, key in ours.items():
         found = parameters[name].grad.norm().item()
         assert found == pytest.approx(norms[key], rel=1e-3, abs=floor), key
+
+
+def tiny_head(first):
+    """The reduced configuration of the fixtures."""
+    parts = MODULE.Head, MODULE.Classifier, MODULE.QueryGenerator, MODULE.IntermediateMasks
+    head, classifier, generator, intermediate = parts
+
+    def masks():
+        return classifier(width=256, hidden=32, channels=3)
+
+    return head(
+        in_channels=(8, 16, 24, 32),
+        generator=torch.nn.Identity() if first else generator(queries=8, width=256, hidden=1024, layers=2, heads=8),
+        classifier=masks(),
+        intermediate=intermediate(width=256, classifier=masks()) if first else None,
+        queries=8,
+        depth=2,
+        hidden=(64, 2048),
+    ).eval()
+
+
+@pytest.mark.parametrize("folder", fixtures("head_tiny", "head_first_tiny"))
+@torch.no_grad()
+def test_head(folder):
+    fixture, first = Fixture(folder), "first" in folder.name
+    head = tiny_head(first)
+    state = MODULE.AVSegFormer.convert_official(fixture.state("head."))
+    head.load_state_dict({key.removeprefix("head."): value for key, value in state.items()}, strict=True)
+    maps = [fixture.input(f"feat{i}") for i in range(4)]
+    seen = watch(head)
+    head.encoder[0].register_forward_hook(lambda _, inputs, output: seen.update(reference=inputs[2]))
+    if first:
+        last = head.intermediate.steps[2]
+        last.register_forward_hook(lambda _, inputs, output: seen.update(fpn_last=output))
+    logits, features, masks = head(maps, fixture.input("audio_token"), auxiliary=first)
+    seen |= {"pred": logits, "mask_feature": features} | {f"aux_mask{i}": mask for i, mask in enumerate(masks)}
+    seen["reference_points"] = seen.pop("reference").expand(2, 3, -1, -1).transpose(1, 2)
+    if first:
+        seen["decoder_last"], seen["cross_attention_weights_last"] = seen["decoder_last"]
+    fixture.check(seen)
+
+
+CASES = ("s4_dice", "s4_bce", "ms3_dice", "ms3_bce", "ms3_dice_one_empty_mask", "avss")
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("folder", fixtures("losses"))
+def test_losses(folder, case):
+    fixture = Fixture(folder)
+    annotated = torch.ones(2, 5, dtype=torch.bool)
+    if case == "avss":
+        annotated = torch.zeros(2, 10, dtype=torch.bool)
+        annotated[0, 0], annotated[1, :5] = True, True
+        logits, features = (fixture.array("pred_classes", (20, 71, 12, 12)),
+                            fixture.array("mask_feature_classes", (20, 16, 3, 3)))  # fmt: skip
+        masks = ((fixture.array("label", (20, 12, 12)).abs() * 20).floor() % 71).long()
+        masks[fixture.array("label_background", (20, 12, 12)).abs() < 0.7] = 0
+    else:
+        logits, features = fixture.array("pred", (10, 1, 24, 24)), fixture.array("mask_feature", (10, 16, 6, 6))
+        masks = torch.zeros(10, 24, 24, dtype=torch.long)
+        if case.startswith("s4"):
+            annotated[:, 1:] = False
+            masks[::5] = (fixture.array("gt_first", (2, 1, 1, 24, 24)) > 0.5)[:, 0, 0].long()
+        else:
+            masks = (fixture.array("gt_five", (10, 1, 24, 24)) > 0.5)[:, 0].long()
+            if case.endswith("empty_mask"):
+                masks[3] = 0
+    model = registry.build("avsegformer-r50", case.split("_")[0], "mini", 64)
+    model.configure({"loss": {"binary": "bce" if "bce" in case else "dice"}})
+    output = {"logits": logits, "chosen": torch.ones_like(annotated), "auxiliary": [features.mean(1, keepdim=True)]}
+    batch = MODULE.Batch(torch.zeros(0), output["chosen"], ["a", "b"])
+    batch.masks, batch.annotated = masks.unflatten(0, annotated.shape), annotated
+    terms = model.loss(output, batch, 0)
+    found = [sum(terms.values()).item(), terms["segmentation"].item(), terms["auxiliary"].item()]
+    expected = [fixture.expected[case + part] for part in ("", ".iou_loss", ".mix_loss")]
+    np.testing.assert_allclose(found, expected, rtol=fixture.about["rtol"])
+
+
+@pytest.mark.parametrize("folder", fixtures("metrics"))
+def test_metrics(folder):
+    fixture = Fixture(folder)
+    logits, truth = fixture.array("pred", (10, 24, 24)), fixture.array("truth", (10, 24, 24)) > 0.5
+    truth[4], logits[4] = False, -logits[4].abs() - 1
+    logits[4, :2] = 1
+    probability, label = logits.sigmoid().numpy(), truth.numpy().astype(np.int64)
+    per_frame = frame_iou(binary_counts((logits > 0).numpy(), label))
+    halves = [binary_video_scores(probability[part], label[part])[1] for part in (slice(5), slice(5, 10))]
+    found = {"mask_iou_per_frame": per_frame, "mask_iou": per_frame.mean()}
+    found |= {"f_measure": binary_video_scores(probability, label)[1], "f_measure_two_batches_mean": np.mean(halves)}
+    found |= semantic_scores(fixture)
+    assert set(found) == set(fixture.expected)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, fixture.expected[name], rtol=fixture.about["rtol"], err_msg=name)
+
+
+def semantic_scores(fixture):
+    """Protocol C, by the names of the fixture; 15 real frames and five that pad."""
+    logits = fixture.array("pred_classes", (20, 71, 16, 16))
+    logits[:, 8:] -= 2.5
+    label = ((fixture.array("label", (20, 16, 16)).abs() * 4).floor() % 71).long()
+    label[fixture.array("label_background", (20, 16, 16)).abs() < 0.7] = 0
+    logits.scatter_add_(1, label[:, None], torch.full((20, 1, 16, 16), 2.0))
+    scores = ClassScores(71).update(frame_areas(logits[:15].argmax(1).numpy(), label[:15].numpy(), 71)).add_padded(5)
+    iou, f, count = scores.per_class()
+    iou, f = np.nan_to_num(iou), np.nan_to_num(f)
+    found = {"avss_iou_sum": iou * count, "avss_f_sum": f * count, "avss_class_count": count}
+    found |= {"avss_miou": scores.compute()["miou_avss"], "avss_f": scores.compute()["f_avss"]}
+    return found | {"avss_miou_without_last_class": iou[:-1].mean(), "avss_f_without_last_class": f[:-1].mean()}
+
+
+# What the key lists add to ours: copies of two stages, and what made the first release's masks.
+COPIES, LEFT_OVER = 22_063_104, {1: 1_770_240 + 331_968, 71: 1_770_240 + 334_208}
+TRAINABLE = {("r50", 1): 78_761_344, ("r50", 71): 78_765_824, ("pvt", 1): 113_912_320, ("pvt", 71): 113_916_800}
+LISTS = ("r50_s4", "r50_avss", "pvt_s4", "pvt_avss", "first_r50_s4", "first_r50_avss", "first_pvt_s4", "first_pvt_avss")
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_key_is_loaded_or_listed_as_dead(name):
+    *variant, dataset = name.split("_")
+    with torch.device("meta"):
+        model = registry.build("-".join(["avsegformer", *variant]), dataset, "full", 224)
+    keys = {key: value for key, value in key_lists("avsegformer")[f"avsegformer/{name}"].items()}
+    first = variant[0] == "first"
+    dead = [key for key in keys if any(re.fullmatch(p, key) for p in CARD.dead_parameters[: 1 if first else 2])]
+    converted = model.convert_official(keys)
+    assert {key: value.shape for key, value in converted.items()} == {
+        key: value.shape for key, value in model.state_dict().items()
+    }
+    assert len(converted) == len(keys) - len(dead)
+    copies = COPIES if variant[-1] == "r50" else 0
+    count = sum(p.numel() for p in model.trainable_parameters())
+    published = TRAINABLE[variant[-1], model.channels]
+    generator = 6_385_152 if first else 0
+    left_over = 0 if first else LEFT_OVER[model.channels]
+    assert count + copies + left_over + generator == published
+
+
+def test_epsilons():
+    """The vectors do not tell them apart."""
+    for name in ("r50_s4", "pvt_s4"):
+        model = full_size(Path(name))
+        norms = [m for m in model.head.modules() if isinstance(m, (torch.nn.LayerNorm, torch.nn.GroupNorm))]
+        assert {norm.eps for norm in norms} == {1e-5}
+        assert {norm.num_groups for norm in norms if isinstance(norm, torch.nn.GroupNorm)} == {32}
+        batch = [m for m in model.visual.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert {(norm.eps, norm.momentum) for norm in batch} <= {(1e-5, 0.1)}
+    layers = [m for name, m in model.visual.named_modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert {norm.eps for norm in layers} == {1e-5, 1e-6}
