@@ -18,13 +18,24 @@ from pathlib import Path
 from tqdm import tqdm
 
 from avsbench.paths import atomic
-from benchmarks import deformable_attention, evaluation, growth, loader, mini, planning, tpavi_attention, training_step
+from benchmarks import (
+    avsegformer_step,
+    deformable_attention,
+    evaluation,
+    growth,
+    loader,
+    mini,
+    planning,
+    tpavi_attention,
+    training_step,
+)
 from benchmarks.common import Row, heading, markdown
 
 TOPICS: dict[str, Callable[..., Iterator[Row]]] = {
     "loader": loader.rows,
     "attention": tpavi_attention.rows,
     "deformable": deformable_attention.rows,
+    "avsegformer": avsegformer_step.rows,
     "step": training_step.rows,
     "evaluation": evaluation.rows,
     "growth": growth.rows,

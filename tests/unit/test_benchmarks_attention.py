@@ -1,9 +1,9 @@
-"""The benchmark of deformable attention in its smallest form: its forms agree, and it notices when they do not."""
+"""Benchmarks of deformable attention and of AVSegFormer's step, smallest form: their forms agree, or they say so."""
 
 import pytest
 import torch
 
-from benchmarks import deformable_attention
+from benchmarks import avsegformer_step, deformable_attention
 from benchmarks.common import Alone
 
 
@@ -22,7 +22,8 @@ class Here(Alone):
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
-    monkeypatch.setattr(deformable_attention, "Alone", Here)
+    for module in (deformable_attention, avsegformer_step):
+        monkeypatch.setattr(module, "Alone", Here)
 
 
 @pytest.mark.parametrize("other", ["direct", "loop"])
@@ -39,3 +40,29 @@ def test_forms_that_differ_are_noticed(monkeypatch):
     )
     with pytest.raises(RuntimeError, match="outputs of the two forms differ by"):
         deformable_attention.compare((1, [(3, 2), (2, 1), (1, 1)]), 1, 1)
+
+
+# a training step of AVSegFormer
+
+
+@pytest.mark.parametrize("lever", avsegformer_step.DIRECT)
+def test_every_lever_keeps_loss_and_gradients(lever):
+    step = avsegformer_step.Step(2, 1, "mini", 64)
+    assert step.difference([(lever,)]) < 1e-4
+    assert step.run((lever,)) > 0
+
+
+def test_a_lever_that_changes_gradients_is_noticed(monkeypatch):
+    name, (owner, attribute, form) = "mixer", avsegformer_step.DIRECT["mixer: no keys and values of pixels"][0]
+    monkeypatch.setitem(avsegformer_step.DIRECT, name, [(owner, attribute, lambda *inputs: 1.01 * form(*inputs))])
+    with pytest.raises(RuntimeError, match="of a gradient's norm"):
+        avsegformer_step.Step(2, 1, "mini", 64).difference([(name,)])
+
+
+def test_step_gives_the_lines_of_the_table():
+    rows = list(avsegformer_step.rows(quick=True, network=("mini", 64)))
+    assert [row.case for row in rows] == [
+        f"{frames} with a truth, {form}" for frames in ("5 frames", "1 frame") for form in ("ours", "direct")
+    ]
+    assert all(row.value > 0 for row in rows)
+    assert "times as long as ResNet-50" in rows[0].note
