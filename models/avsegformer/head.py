@@ -73,7 +73,7 @@ class Classifier(nn.Sequential):
             nn.Conv2d(width, width // 2, kernel_size=3, padding=1),
             nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),
             nn.Conv2d(width // 2, hidden, kernel_size=3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(hidden, channels, kernel_size=1, bias=False),
         )
 
@@ -148,11 +148,11 @@ class Head(nn.Module):
         self.encoder = nn.ModuleList(DeformableEncoderLayer(width, hidden[0], **shape) for _ in range(depth))
         self.decoder = nn.ModuleList(DecoderLayer(width, hidden[0], **shape) for _ in range(depth))
         self.lateral = convolution(width, 1)
-        self.output = convolution(width, 3, nn.ReLU())
+        self.output = convolution(width, 3, nn.ReLU(inplace=True))
         self.mixer = Mixer(width=width, heads=heads)
         self.responses = nn.Sequential(
-            nn.Conv2d(queries, hidden[1], 1), nn.ReLU(), nn.Conv2d(hidden[1], hidden[1], 1), nn.ReLU(),
-            nn.Conv2d(hidden[1], width, 1),
+            nn.Conv2d(queries, hidden[1], 1), nn.ReLU(inplace=True), nn.Conv2d(hidden[1], hidden[1], 1),
+            nn.ReLU(inplace=True), nn.Conv2d(hidden[1], width, 1),
         )  # fmt: skip
         self.classifier = classifier
         self.intermediate = intermediate
