@@ -7,6 +7,7 @@ from avsbench.contract import Batch, Method
 from avsbench.contract_checks.batches import double, shorten, take
 from avsbench.contract_checks.subject import SkipCheck, Subject, loss_terms
 from avsbench.engine.seeds import seed_everything
+from avsbench.nn.attention import Attention
 
 TOLERANCE = 1e-3
 
@@ -44,7 +45,8 @@ def _terms(subject: Subject, method: Method, batch: Batch, seed: int) -> dict[st
     """The loss as in training, but for layers that look at the whole batch or draw random numbers."""
     method.train()
     for module in method.modules():
-        if not any(True for _ in module.children()) or isinstance(module, nn.MultiheadAttention):
+        # Attention layers hold projections and drop some of their weights themselves.
+        if not any(True for _ in module.children()) or isinstance(module, (nn.MultiheadAttention, Attention)):
             module.eval()
     seed_everything("divides", seed)
     return {name: float(term) for name, term in loss_terms(subject, method, batch, 0).items()}
