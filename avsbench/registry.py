@@ -258,6 +258,7 @@ def load_method(
         weights: a run's safetensors file; None for a method without training.
     """
     variant = cards.variant(variant) if isinstance(variant, str) else variant
+    dataset = cards.dataset(dataset) if isinstance(dataset, str) else dataset
     if weights is None and variant.method.trainable:
         raise AvsbenchError(f"{variant.name} predicts with trained weights", hint="train it, or name a weights file")
     method = build(variant, dataset, scale, image_size)
