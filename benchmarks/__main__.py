@@ -21,6 +21,7 @@ from avsbench.paths import atomic
 from benchmarks import (
     avsegformer_step,
     deformable_attention,
+    etavs_step,
     evaluation,
     growth,
     loader,
@@ -36,6 +37,7 @@ TOPICS: dict[str, Callable[..., Iterator[Row]]] = {
     "attention": tpavi_attention.rows,
     "deformable": deformable_attention.rows,
     "avsegformer": avsegformer_step.rows,
+    "etavs": etavs_step.rows,
     "step": training_step.rows,
     "evaluation": evaluation.rows,
     "growth": growth.rows,

@@ -52,7 +52,11 @@ def check_gradients(subject: Subject) -> None:
 
 
 def check_frozen(subject: Subject) -> None:
-    """frozen parts keep their bits in training"""
+    """frozen parts keep their bits in training
+
+    Watched are parameters that ask for no gradient, and everything of an external encoder, statistics too. A frozen
+    encoder that a method stores with its runs is not external: its statistics may move.
+    """
     subject.needs_training()
     method, batch = subject.build(), subject.batch()
     outside = tuple(method.external_prefixes())

@@ -71,6 +71,9 @@ def train_process(group: Group, device: torch.device, spec: RunSpec) -> None:
         )
     division = Division.of(spec.recipe, variant.resources(spec.scale)["gpu"], group.world)
     record = provenance.describe_run(spec, method, device)
+    if group.first:
+        trainable, total = (f"{record['parameters'][kind]:,}" for kind in ("trainable", "total"))
+        log.info("%s: %s of %s parameters train", spec, trainable, total)
     record["data"] = provenance.index_digests(spec, ("train", "val"))
     record["initial_weights"] = started_from
     if not group.first:

@@ -82,12 +82,13 @@ class MaskLayer(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if 9 * self.out_channels >= self.in_channels:
-            return self._direct(x)
+            return self.direct(x)
         products = self.weight.permute(0, 2, 3, 1).reshape(-1, self.in_channels, 1, 1)  # [9K,C,1,1]
         maps = enlarge(functional.conv2d(x, products))
         return functional.conv2d(maps, self.taps, self.bias, padding=1, groups=self.out_channels)
 
-    def _direct(self, x: Tensor) -> Tensor:
+    def direct(self, x: Tensor) -> Tensor:
+        """The released form: enlarge, then convolve."""
         return super().forward(enlarge(x))
 
 

@@ -61,7 +61,7 @@ def test_last_layer_in_either_form(masks):
     results = []
     # 9 maps a mask: with one it is the cheap form that runs, with three the direct one; both are called here.
     cheap = type(layer).forward if masks == 1 else None
-    for form in filter(None, (cheap, type(layer)._direct, direct)):
+    for form in filter(None, (cheap, type(layer).direct, enlarge_then_convolve)):
         layer.zero_grad()
         x = torch.randn(2, 16, 6, 10, generator=torch.Generator().manual_seed(2), dtype=torch.double).requires_grad_()
         y = form(layer, x)
@@ -71,10 +71,10 @@ def test_last_layer_in_either_form(masks):
     for other in results[1:]:
         for found, expected in zip(results[0], other, strict=True):
             torch.testing.assert_close(found, expected)
-    assert torch.equal(layer(x), type(layer)._direct(layer, x)) == (masks == 3)
+    assert torch.equal(layer(x), type(layer).direct(layer, x)) == (masks == 3)
 
 
-def direct(layer, x):
+def enlarge_then_convolve(layer, x):
     large = functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
     return functional.conv2d(large, layer.weight, layer.bias, padding=1)
 
