@@ -1,9 +1,9 @@
 """The embedded VPO: still pictures of several objects, a sound for each that is heard, in the layout of the release.
 
 **Sound decides** here too. Several clips show one picture and differ in the objects that are heard: in VPO-SS two rows
-of one picture, in VPO-MS and VPO-MSMI pictures of three numbers with the same pixels. In half of VPO-MSMI several
-objects are of one class and some of them are heard: nothing but the stereo position tells which. The other half is
-VPO-MS.
+of one picture, in VPO-MS and VPO-MSMI pictures of three numbers with the same pixels. In two thirds of VPO-MSMI two or
+three objects are of one class, and nearly always one of them is heard: nothing but the stereo position tells which.
+The other third is VPO-MS.
 
 Pixels, masks and samples are made of integers and equal everywhere; what a JPEG library makes of the pixels is not.
 """
@@ -90,21 +90,22 @@ def plan(card: DatasetCard) -> Iterator[Still]:
 def _plan(kind: Kind, split: str, count: int) -> Iterator[Still]:
     """`count` clips of a split of ours."""
     if kind is Kind.MSMI:
-        yield from _plan(Kind.MS, split, count // 2)
-        count -= count // 2
+        yield from _plan(Kind.MS, split, count // 3)
+        count -= count // 3
     for number in range(count):
         scene, take = divmod(number, TAKES[kind])
         key = f"{kind.value}/{split}/{scene}"
         dice = Dice("vpo cast", key)
         if kind is Kind.MSMI:
-            same = 3 if dice.chance(40) else 2
+            same = 3 if dice.chance(80) else 2
             other = VPO_KINDS[(scene + dice.between(1, len(VPO_KINDS) - 1)) % len(VPO_KINDS)]
             cast = (*[VPO_KINDS[scene % len(VPO_KINDS)].name] * same, other.name)
         else:
             cast = choose_cast(kind.value, split, scene, VPO_KINDS, 70)
             same = len(cast)
         choices = [c for size in range(1, same + 1) for c in itertools.combinations(range(same), size)]
-        heard = (take,) if kind is Kind.SS else dice.sample(choices, TAKES[kind])[take]
+        # Of several of one class each is heard alone; pictures of two have a take in which both are.
+        heard = dice.sample(choices, TAKES[kind])[take] if kind is Kind.MS else choices[take]
         image = _image(split, key if kind is Kind.SS else f"{key}/{take}")
         official = ("val", "test")[scene % 2] if split == "test" else "train"
         yield Still(kind, image, official, key, cast, heard)

@@ -70,12 +70,12 @@ PINS = {
         "rate": 16000,
     },
     "vpo_msmi": {
-        "row": ["65314", "653141", "keyboard", "76", "KDorW1Mi2Js_000242", "test", "1"],
-        "position": "0.5347",
-        "picture": "5e9c448b0eda1f8d",
-        "mask": "b5b335f83c28edac",
-        "sound": "7e4a697b3d262e8a",
-        "rate": 44100,
+        "row": ["13858", "138582", "airplane", "5", "oRMOqVR3oq4_000070", "test", "1"],
+        "position": "0.1667",
+        "picture": "a3da6da729db5715",
+        "mask": "29c46c15670cab59",
+        "sound": "cf862ae62a7191ed",
+        "rate": 16000,
     },
 }
 
@@ -136,7 +136,7 @@ def test_vpo_msmi_holds_the_rows_and_files_of_vpo_ms(tmp_path):
 
     counts = {"train": 6, "val": 4, "test": 4}
     roots = {}
-    for name, times in (("vpo_ms", 1), ("vpo_msmi", 2)):
+    for name, times in (("vpo_ms", 1), ("vpo_msmi", 3)):
         splits = {"mini": {split: times * count for split, count in counts.items()}}
         roots[name] = tmp_path / name
         render(replace(cards.dataset(name), splits=splits), roots[name], 0, 1)
@@ -193,9 +193,9 @@ def test_most_pictures_show_silent_objects_of_sounding_classes():
         assert np.mean([len(still.heard) < len(still.cast) for still in found]) >= share
 
 
-def test_in_half_of_vpo_msmi_objects_of_one_class_stand_in_different_columns():
+def test_in_most_of_vpo_msmi_objects_of_one_class_stand_in_different_columns():
     several = [still for still in stills("vpo_msmi") if still.kind is Kind.MSMI]
-    assert len(several) == len(stills("vpo_msmi")) / 2
+    assert len(several) == len(stills("vpo_msmi")) * 2 / 3
     for still in several:
         heard, owner = {still.cast[number] for number in still.heard}, picture_of(still, 0)[2]
         same = [number for number, name in enumerate(still.cast) if name in heard]
@@ -203,7 +203,19 @@ def test_in_half_of_vpo_msmi_objects_of_one_class_stand_in_different_columns():
         assert len(same) in (2, 3)
         places = sorted(float(position_of(owner, number)) for number in same)
         assert min(np.diff(places)) > 0.15
-    assert 1.2 < np.mean([len(still.heard) for still in several]) < 2
+    assert 1 < np.mean([len(still.heard) for still in several]) < 1.1
+
+
+def test_without_position_most_of_vpo_msmi_cannot_be_told():
+    """What class is heard leaves more pixels of it silent than heard: the best guess without position is silence."""
+    heard = silent = 0
+    for still in stills("vpo_msmi"):
+        if still.kind is Kind.MSMI and still.split != "train":
+            owner = picture_of(still, 0)[2]
+            for number in (number for number, name in enumerate(still.cast) if name == still.cast[0]):
+                size = int((owner == number + 1).sum())
+                heard, silent = (heard + size, silent) if number in still.heard else (heard, silent + size)
+    assert silent > 1.4 * heard
 
 
 def test_sources_a_picture():
