@@ -14,7 +14,7 @@ from avsbench.contract import IGNORE
 from avsbench.errors import AvsbenchError
 
 EPS = 0.001
-CHOICES = {"binary": ("dice", "bce"), "frozen": ("fixed", "reference")}
+CHOICES = {"binary": ("dice", "bce", "dice_bce"), "frozen": ("fixed", "reference")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Settings:
 
     Attributes:
         auxiliary: weight of the auxiliary term; of each mask where there are several. 0 switches it off.
-        binary: loss of binary masks, `dice` or `bce`.
+        binary: loss of binary masks: `dice`, `bce`, or `dice_bce`, their sum, which is ours: a frame in which nothing
+            sounds gives Dice no gradient, and BCE one.
         freeze_epochs: epochs in which the visual encoder does not train.
         frozen: how it runs in these: `fixed`, as in prediction; `reference`, as in training, so that statistics of
             BatchNorm move and whole paths are dropped.
@@ -55,7 +56,9 @@ class Settings:
 
 
 def mask_loss(logits: Tensor, masks: Tensor, kind: str) -> Tensor:
-    """A scalar: `kind` is dice, bce or cross_entropy; masks int64 [F,H,W] go with logits [F,K,H,W]."""
+    """A scalar: `kind` is dice, bce, dice_bce or cross_entropy; masks int64 [F,H,W] go with logits [F,K,H,W]."""
+    if kind == "dice_bce":
+        return dice_loss(logits, masks) + bce_loss(logits, masks)
     return {"dice": dice_loss, "bce": bce_loss, "cross_entropy": semantic_loss}[kind](logits, masks)
 
 
@@ -95,7 +98,7 @@ def semantic_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """The nearest pixel by centres, as Pillow does: int64 [F,H,W] -> [F,h,w]."""
+    """The nearest pixel by centres, as Pillow takes it: int64 [F,H,W] -> [F,h,w]."""
     if tuple(masks.shape[-2:]) == tuple(size):
         return masks
     return functional.interpolate(masks[:, None].to(torch.uint8), size=size, mode="nearest-exact")[:, 0].long()

@@ -23,7 +23,7 @@ from .head import Classifier, Head, IntermediateMasks, QueryGenerator
 from .loss import Settings, mask_loss, resize_masks
 
 FRONT_END = "vggish_mel"
-LARGE = {"full": 512, "mini": 96}
+LARGE = {"full": 512, "mini": 80}
 """Side of the pictures that the current release makes of those of S4 and MS3, by scale."""
 
 
@@ -161,7 +161,8 @@ def resize_frames(frames: Tensor, side: int) -> Tensor:
     """Bilinear with antialiasing, rounded after each axis, as Pillow does: uint8 [F,3,H,W] -> uint8 [F,3,side,side]."""
     x = frames.float()
     for size in ((x.shape[-2], side), (side, side)):
-        x = functional.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True).round()
+        x = functional.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+        x = (x + 0.5).floor()  # halves up
     return x.clamp(0, 255).to(torch.uint8)
 
 
@@ -193,10 +194,11 @@ def build(
         known(value, dict.fromkeys(choices[name]), f"options of avsegformer: {name}", "choice")
     mini, channels = scale == "mini", dataset.num_classes
     width, queries, heads, layers = (64, 16, 4, 2) if mini else (256, 300, 8, 6)
+    last = 8 if mini and dataset.task == "binary" else 32
     visual = visual_encoder(backbone, scale)
 
     def classifier() -> Classifier:
-        return Classifier(width=width, hidden=32, channels=channels)
+        return Classifier(width=width, hidden=last, channels=channels)
 
     generator = QueryGenerator(queries=queries, width=width, hidden=4 * width, layers=layers, heads=heads)
     head = Head(
