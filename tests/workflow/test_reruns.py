@@ -9,13 +9,21 @@ import yaml
 from tests.workflow.conftest import Project, copy_project
 
 LOSS = "models/tpavi/loss.py"
+CONFIG = """
+scale: mini
+runs:
+  s4: [saliency, tpavi-r50]
+  ms3: [saliency, tpavi-r50, tpavi-pvt]
+  avss: [tpavi-r50]
+seeds: [0]
+"""
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A project that Snakemake takes for finished; tests get copies."""
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    project.edit("config/config.yaml", "ms3: [saliency, tpavi-r50]", "ms3: [saliency, tpavi-r50, tpavi-pvt]")
+    (project.folder / "config/config.yaml").write_text(CONFIG)
     project.pretend_complete()
     assert project.planned() == {}
     return project
