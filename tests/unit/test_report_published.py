@@ -80,6 +80,19 @@ def test_no_gap_where_only_an_unknown_protocol_is_published(tmp_path):
     assert "Measured beside published" not in board(tmp_path, Run("s4", "tpavi-pvt", "0"))
 
 
+@pytest.mark.parametrize("name", ["cavp-r50", "cavp-reference-r50"])
+def test_an_encoder_stands_for_the_backbone_that_tables_name(name):
+    """CAVP starts from a ResNet-50 with another stem, and its COCO rows are no counterparts."""
+    rows = published.counterparts(cards.variant(name), cards.dataset("s4"), 224)
+    found = {(row.protocol, row.metric, row.value) for row in rows}
+    assert found == {
+        ("per_image", "mIoU", "78.78"),
+        ("per_image", "Fscore", "88.89"),
+        ("per_dataset", "mIoU", "89.43"),
+        ("per_dataset", "Fscore", "94.50"),
+    }
+
+
 def test_another_pretraining_or_size_is_no_counterpart():
     card, variant = cards.dataset("s4"), cards.variant("tpavi-r50")
     assert {row.visual_pretrain for row in published.counterparts(variant, card, 224)} == {"ImageNet"}
