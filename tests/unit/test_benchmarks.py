@@ -13,6 +13,7 @@ import torch
 import benchmarks.__main__ as command
 from avsbench.engine.compute import tf32_as_it_was
 from benchmarks import common, evaluation, loader, mini, tpavi_attention, training_step
+from benchmarks import stereo as stereo_bar
 from benchmarks.common import Alone, Row
 
 
@@ -232,3 +233,18 @@ def test_embedded_leaderboard_by_stage():
     assert list(rows) == ["acquire", "manifests", "extract", "index", "Snakemake itself", "all of it"]
     assert rows["extract"].note.startswith("1 job, ")
     assert rows["all of it"].note.startswith("4 jobs, ")
+
+
+@pytest.mark.parametrize(
+    ("mono", "stereo", "reached"),
+    [
+        ([20.0, 21.0, 22.0], [30.0, 31.0, 32.0], True),
+        ([20.0, 21.0, 22.0], [24.9, 25.9, 26.9], False),  # less than 5 points
+        ([20.0, 26.0, 32.0], [36.0, 37.0, 38.0], False),  # 11 points, and seeds that differ by 6
+    ],
+)
+def test_the_bar_of_stereo_asks_for_points_and_deviations(mono, stereo, reached):
+    difference, spread, found = stereo_bar.gap(mono, stereo)
+    assert found is reached
+    assert difference == pytest.approx(sum(stereo) / 3 - sum(mono) / 3)
+    assert spread == pytest.approx(max((values[2] - values[0]) / 2 for values in (mono, stereo)))
