@@ -21,10 +21,10 @@ def list_all(args) -> None:
     """Print data sets and variants as two plain tables."""
     print("data sets")
     for card in cards.dataset_cards().values():
-        print(f"  {card.name:8} {card.title}")
+        print(f"  {card.name:17} {card.title}")
     print("variants")
     for name, variant in cards.variants().items():
-        print(f"  {name:14} {', '.join(variant.datasets):16} {variant.method.title}")
+        print(f"  {name:22} {', '.join(variant.datasets):40} {variant.method.title}")
 
 
 def new_method(args) -> None:
