@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avsbench import registry
 from avsbench.cards import DatasetCard, Variant
@@ -57,6 +57,9 @@ class Subject:
             method = registry.build(self.variant, self.dataset, self.scale, self.image_size)
         if self.variant.method.trainable:
             method.configure(self.recipe)
+        for encoder in method.encoders().values():
+            if not any(parameter.requires_grad for parameter in encoder.parameters()):
+                enliven(encoder)
         return method
 
     def batch(self, seed: int = 0) -> Batch:
@@ -74,6 +77,19 @@ class Subject:
     def needs_training(self) -> None:
         if not self.variant.method.trainable:
             raise SkipCheck("the method is not trained")
+
+
+@torch.no_grad()
+def enliven(encoder: nn.Module) -> None:
+    """Random weights with which a frozen encoder can tell its inputs apart, as a pretrained one would.
+
+    Torch's own shrink what they pass on, layer after layer; where nothing normalises it, a tone and silence end up alike.
+    """
+    layers = [module for module in encoder.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    if any("Norm" in type(module).__name__ for module in encoder.modules()):
+        return
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight)
 
 
 def train_step(subject: Subject, method: Method, optimizers: Optimizers, batch: Batch, step: int) -> dict[str, Tensor]:
