@@ -83,7 +83,7 @@ class Subject:
 def enliven(encoder: nn.Module) -> None:
     """Random weights with which a frozen encoder can tell its inputs apart, as a pretrained one would.
 
-    Torch's own shrink what they pass on, layer after layer; where nothing normalises it, a tone and silence end up alike.
+    Torch's own shrink what they pass on, layer after layer; where nothing normalises, a tone and silence end up alike.
     """
     layers = [module for module in encoder.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     if any("Norm" in type(module).__name__ for module in encoder.modules()):
