@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from avsbench.errors import AvsbenchError
+
 IGNORE = 255
 """Mask value of a pixel that is not annotated or must not count."""
 
@@ -62,6 +64,21 @@ class Batch:
                 value = {key: item.pin_memory() for key, item in value.items()}
             pinned[f.name] = value
         return Batch(**pinned)
+
+    def sound(self, front_end: str) -> Tensor:
+        """What `audio` holds of a front end, [B,T,...].
+
+        Raises:
+            AvsbenchError: nothing; says what there is instead.
+        """
+        if front_end not in self.audio:
+            raise AvsbenchError(
+                f"the batch holds nothing of the front end {front_end}",
+                found=", ".join(self.audio) or "no sound",
+                expected=front_end,
+                hint=f"name {front_end} under inputs.front_ends of the method's card, and build its shards",
+            )
+        return self.audio[front_end]
 
     def __len__(self) -> int:
         return len(self.clip_ids)

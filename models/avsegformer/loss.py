@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from avsbench.cards import known
-from avsbench.contract import IGNORE
 from avsbench.errors import AvsbenchError
+from avsbench.nn.losses import bce_loss, dice_loss, semantic_loss
 
-EPS = 0.001
 CHOICES = {"binary": ("dice", "bce", "dice_bce"), "frozen": ("fixed", "reference")}
 
 
@@ -62,48 +61,8 @@ def mask_loss(logits: Tensor, masks: Tensor, kind: str) -> Tensor:
     return {"dice": dice_loss, "bce": bce_loss, "cross_entropy": semantic_loss}[kind](logits, masks)
 
 
-def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """1 - 2 sum(p g) / (sum(p^2) + sum(g^2) + 0.002) over a frame's valid pixels, averaged over frames.
-
-    Nothing is added to the numerator: a frame without foreground costs nearly 1, whatever is predicted.
-
-    Args:
-        logits: [F,1,H,W].
-        masks: int64 [F,H,W]; every class but 0 is foreground, 255 does not count.
-    """
-    valid = masks != IGNORE
-    truth = (valid & (masks > 0)).to(logits.dtype)
-    predicted = logits[:, 0].sigmoid() * valid
-    both, squares = (predicted * truth).sum(dim=(1, 2)), (predicted**2 + truth).sum(dim=(1, 2))
-    return _mean(1 - 2 * both / (squares + 2 * EPS))
-
-
-def bce_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean binary cross-entropy over all valid pixels; shapes as in `dice_loss`."""
-    valid = masks != IGNORE
-    truth = (masks > 0).to(logits.dtype)
-    pixels = functional.binary_cross_entropy_with_logits(logits[:, 0], truth, reduction="none")
-    return (pixels * valid).sum() / valid.sum().clamp_min(1)
-
-
-def semantic_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy, averaged over a frame's valid pixels, then over frames.
-
-    Args:
-        logits: [F,K,H,W].
-        masks: int64 [F,H,W] class ids, 255 does not count.
-    """
-    pixels = functional.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="none")
-    return _mean(pixels.sum(dim=(1, 2)) / (masks != IGNORE).sum(dim=(1, 2)).clamp_min(1))
-
-
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """The nearest pixel by centres, as Pillow takes it: int64 [F,H,W] -> [F,h,w]."""
     if tuple(masks.shape[-2:]) == tuple(size):
         return masks
     return functional.interpolate(masks[:, None].to(torch.uint8), size=size, mode="nearest-exact")[:, 0].long()
-
-
-def _mean(frames: Tensor) -> Tensor:
-    """0 for no frames, and a gradient all the same."""
-    return frames.sum() / max(len(frames), 1)

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from avsbench.cards import DatasetCard, known
 from avsbench.contract import Batch, Method, Output, normalize_frames
-from avsbench.errors import AvsbenchError
 from avsbench.nn.backbones import visual_encoder
 from avsbench.nn.vggish import EMBEDDING, audio_encoder
 
@@ -22,7 +21,6 @@ from .checkpoint import drop_left_over, rename
 from .head import Classifier, Head, IntermediateMasks, QueryGenerator
 from .loss import Settings, mask_loss, resize_masks
 
-FRONT_END = "vggish_mel"
 LARGE = {"full": 512, "mini": 80}
 """Side of the pictures that the current release makes of those of S4 and MS3, by scale."""
 
@@ -110,16 +108,8 @@ class AVSegFormer(Method):
 
     def listen(self, batch: Batch, chosen: Tensor) -> Tensor:
         """The sound of the chosen frames as tokens [F,1,C]."""
-        if FRONT_END not in batch.audio:
-            raise AvsbenchError(
-                f"avsegformer: the batch holds no {FRONT_END}",
-                found=", ".join(batch.audio) or "no sound",
-                expected=f"log-mel examples [B,T,1,96,64] of the front end {FRONT_END}",
-                hint=f"inputs.front_ends of models/avsegformer/method.yaml names {FRONT_END}; build its shards, or "
-                "pass the sound of the video",
-            )
         with torch.no_grad():
-            embedding = self.audio(batch.audio[FRONT_END][chosen])
+            embedding = self.audio(batch.sound("vggish_mel")[chosen])
         return self.sound(embedding)[:, None]
 
     def scores(self, output: Output, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of TPAVI: segmentation, and the matching of sound and masked visual features.
+"""The loss that TPAVI adds: the matching of sound and masked visual features.
 
 Letters in shapes: F frames, C channels of a stage, K score channels.
 """
@@ -11,39 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from avsbench.contract import IGNORE
 from avsbench.errors import AvsbenchError
 
 EPS = 1e-6
-
-
-def binary_loss(logits: Tensor, masks: Tensor, annotated: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the valid pixels of annotated frames.
-
-    Args:
-        logits: [B,T,1,H,W].
-        masks: int64 [B,T,H,W], 0, 1 or 255.
-        annotated: bool [B,T].
-    """
-    logits, masks = logits[:, :, 0][annotated], masks[annotated]
-    valid = masks != IGNORE
-    target = (masks == 1).to(logits.dtype)
-    pixels = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (pixels * valid).sum() / valid.sum().clamp_min(1)
-
-
-def semantic_loss(logits: Tensor, masks: Tensor, annotated: Tensor) -> Tensor:
-    """Cross-entropy, averaged over the valid pixels of a frame, then over annotated frames.
-
-    Args:
-        logits: [B,T,K,H,W].
-        masks: int64 [B,T,H,W] class ids, 255 = ignore.
-        annotated: bool [B,T].
-    """
-    logits, masks = logits[annotated], masks[annotated]
-    pixels = functional.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="none")
-    frames = pixels.sum(dim=(1, 2)) / (masks != IGNORE).sum(dim=(1, 2)).clamp_min(1)
-    return frames.sum() / max(len(frames), 1)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ from avsbench.cards import DatasetCard
 from avsbench.contract import Batch, Method, Output, normalize_frames
 from avsbench.errors import AvsbenchError
 from avsbench.nn.backbones import visual_encoder
+from avsbench.nn.clips import pad_frames, split_clips
+from avsbench.nn.losses import bce_loss, semantic_loss
 from avsbench.nn.vggish import EMBEDDING, audio_encoder, embed_frames
 
 from .checkpoint import flatten_kernel, rename
-from .loss import Matching, binary_loss, matching_term, semantic_loss
+from .loss import Matching, matching_term
 
 CLIP = 5
 """Frames that see each other. A video of 10 is two clips."""
@@ -179,16 +181,15 @@ class TPAVI(Method):
     def forward(self, batch: Batch) -> Output:
         """logits [B,T,K,H,W]; while training with the matching loss also its inputs, as `matching`."""
         real = batch.real
-        sound = embed_frames(self.audio, batch.audio["vggish_mel"], real)
+        sound = embed_frames(self.audio, batch.sound("vggish_mel"), real)
         images = normalize_frames(batch.frames, real)
         length = images.shape[1]
-        if length % CLIP:  # a video of one's own may have any length
-            images, sound, real = (pad_frames(x, CLIP) for x in (images, sound, real))
-        clips = real.view(-1, CLIP)
+        images, sound, real = (pad_frames(x, CLIP) for x in (images, sound, real))  # one's own videos have any length
+        clips = split_clips(real, CLIP)
         chosen = clips.any(dim=1) if self.skip_padding else torch.ones_like(clips[:, 0])
         logits, maps, sounds = self.segment(
-            split_clips(images)[chosen].flatten(0, 1),
-            split_clips(sound)[chosen],
+            split_clips(images, CLIP)[chosen].flatten(0, 1),
+            split_clips(sound, CLIP)[chosen],
             None if bool(clips.all()) else clips[chosen].flatten(),
         )
         whole = logits.view(-1, CLIP, *logits.shape[1:])
@@ -236,9 +237,9 @@ class TPAVI(Method):
         return resized.view(*logits.shape[:3], *size)
 
     def loss(self, output: Output, batch: Batch, step: int) -> dict[str, Tensor]:
-        function = binary_loss if self.channels == 1 else semantic_loss
+        function = bce_loss if self.channels == 1 else semantic_loss
         logits = self.scores(output, tuple(batch.masks.shape[-2:]))
-        terms = {"segmentation": function(logits, batch.masks, batch.annotated)}
+        terms = {"segmentation": function(logits[batch.annotated], batch.masks[batch.annotated])}
         if "matching" in output:
             terms["matching"] = self.matching.weight * self._matching_term(output["matching"], batch.annotated)
         return terms
@@ -246,7 +247,7 @@ class TPAVI(Method):
     def _matching_term(self, inputs: Output, annotated: Tensor) -> Tensor:
         flags = inputs["real"]
         if self.matching.form == "semantic":  # the others take every real frame, annotated or not
-            flags = flags & pad_frames(annotated, CLIP).view(-1, CLIP)
+            flags = flags & split_clips(annotated, CLIP)
         flags = flags[inputs["chosen"]].flatten()
         return matching_term(self.matching, inputs["logits"], inputs["maps"], inputs["sounds"], flags)
 
@@ -259,17 +260,6 @@ class TPAVI(Method):
     def convert_official(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """By name; 1x1x1 convolutions become linear layers."""
         return {key: flatten_kernel(key, value) for key, value in super().convert_official(state).items()}
-
-
-def pad_frames(x: Tensor, multiple: int) -> Tensor:
-    """[B,T,...] -> [B,T',...] with T' the next multiple; zeros (False) at the end."""
-    missing = -x.shape[1] % multiple
-    return torch.cat([x, x.new_zeros(x.shape[0], missing, *x.shape[2:])], dim=1) if missing else x
-
-
-def split_clips(x: Tensor) -> Tensor:
-    """[B,T,...] -> [B T / 5, 5, ...]."""
-    return x.reshape(-1, CLIP, *x.shape[2:])
 
 
 def build(

@@ -134,7 +134,7 @@ def test_the_sound_reaches_the_scores():
 
 def test_a_missing_front_end_is_named():
     clips = dataclasses.replace(batch(), audio={"cavp_mel": torch.zeros(2, 5, 1)})
-    with pytest.raises(AvsbenchError, match=r"no vggish_mel(.|\n)*cavp_mel"):
+    with pytest.raises(AvsbenchError, match=r"front end vggish_mel(.|\n)*cavp_mel"):
         build()(clips)
 
 

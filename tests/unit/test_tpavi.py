@@ -173,19 +173,20 @@ def test_only_annotated_frames_train():
     annotated[:, 0] = True
     clips = batch(annotated=annotated)
     logits = torch.randn(2, 5, 1, 64, 64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(MODULE.binary_loss(logits, clips.masks, annotated), logits)
+    (gradient,) = torch.autograd.grad(build().loss({"logits": logits}, clips, 0)["segmentation"], logits)
     assert gradient[:, 0].all()
     assert not gradient[:, 1:].any()
 
 
 def test_ignored_pixels_do_not_count():
-    logits, annotated = torch.randn(1, 2, 4, 8, 8), torch.ones(1, 2, dtype=torch.bool)
-    masks = torch.randint(0, 4, (1, 2, 8, 8))
-    masks[:, :, :4] = IGNORE
-    cut = MODULE.semantic_loss(logits[..., 4:, :], masks[..., 4:, :], annotated)
-    torch.testing.assert_close(MODULE.semantic_loss(logits, masks, annotated), cut)
-    binary = MODULE.binary_loss(logits[:, :, :1], masks, annotated)
-    torch.testing.assert_close(binary, MODULE.binary_loss(logits[:, :, :1, 4:], masks[..., 4:, :], annotated))
+    for dataset, channels in (("ms3", 1), ("avss", 71)):
+        model, clips = build(dataset), batch()
+        clips.masks[..., :32, :] = IGNORE
+        logits = torch.randn(2, 5, channels, 64, 64)
+        cut = dataclasses.replace(clips, masks=clips.masks[..., 32:, :])
+        torch.testing.assert_close(
+            model.loss({"logits": logits}, clips, 0), model.loss({"logits": logits[..., 32:, :]}, cut, 0)
+        )
 
 
 def test_closer_on_avss_compares_with_the_nearest_frame():
