@@ -14,7 +14,8 @@ from torch.nn import functional
 from avsbench.cards import DatasetCard, known
 from avsbench.contract import Batch, Method, Output, normalize_frames
 from avsbench.nn.backbones import VisualEncoder, visual_encoder
-from avsbench.nn.vggish import audio_encoder, embed_frames
+from avsbench.nn.clips import split_clips
+from avsbench.nn.vggish import audio_encoder
 
 from .checkpoint import rename
 from .decoder import Decoder
@@ -82,17 +83,16 @@ class ETAVS(Method):
     def forward(self, batch: Batch) -> Output:
         """logits [F,K,H,W] of the frames that `chosen`, bool [B,T], marks: in training the annotated, else the real."""
         chosen = batch.annotated if self.training and batch.annotated is not None else batch.real
-        sound = embed_frames(self.audio, batch.audio["vggish_mel"], batch.real)
-        images = normalize_frames(batch.frames, batch.real)
-        real, wanted = batch.real, chosen
-        if images.shape[1] % GROUP:  # a video of one's own may have any length
-            images, sound, real, wanted = (pad_frames(x) for x in (images, sound, real, wanted))
-        images, sound, real, wanted = (x.reshape(-1, GROUP, *x.shape[2:]) for x in (images, sound, real, wanted))
+        parts = (batch.frames, batch.sound("vggish_mel"), batch.real, chosen)
+        frames, log_mel, real, wanted = (split_clips(x, GROUP) for x in parts)
         groups = real.any(dim=1)
         if self.visual.training:
             groups = torch.ones_like(groups)  # blank frames count in the published statistics
-        logits = self.segment(images[groups].flatten(0, 1), sound[groups].flatten(0, 1), wanted[groups].flatten())
-        return {"logits": logits, "chosen": chosen}
+        images = normalize_frames(frames[groups], real[groups]).flatten(0, 1)
+        with torch.no_grad():
+            # Of padding too: as published, it takes part in its group, with what the network makes of zeros.
+            sound = self.audio(log_mel[groups].flatten(0, 1))
+        return {"logits": self.segment(images, sound, wanted[groups].flatten()), "chosen": chosen}
 
     def segment(self, images: Tensor, sound: Tensor, wanted: Tensor) -> Tensor:
         """The network on groups of five frames.
@@ -141,11 +141,6 @@ def resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-
-
-def pad_frames(x: Tensor) -> Tensor:
-    """[B,T,...] -> [B,T',...] with T' the next multiple of 5; zeros (False) at the end."""
-    return torch.cat([x, x.new_zeros(len(x), -x.shape[1] % GROUP, *x.shape[2:])], dim=1)
 
 
 def build(*, dataset: DatasetCard, scale: str, image_size: int, backbone: str, frozen_encoders: str = "eval") -> ETAVS:

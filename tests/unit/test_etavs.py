@@ -10,6 +10,7 @@ from avsbench import cards, registry
 from avsbench.contract import IGNORE, Batch
 from avsbench.contract_checks.batches import take
 from avsbench.errors import AvsbenchError
+from avsbench.paths import Paths
 
 CARD = cards.method_cards()["etavs"]
 MODULE = registry.method_module(CARD)
@@ -193,6 +194,33 @@ def test_any_number_of_frames_and_the_sound_matters():
     assert scores.shape == (1, 3, 1, 64, 64)
     other = dataclasses.replace(clips, audio={"vggish_mel": clips.audio["vggish_mel"].flip(1)})
     assert not torch.allclose(scores, logits(model, other))
+
+
+@torch.no_grad()
+def test_padding_in_a_group_speaks_as_published():
+    """Of its zeros the audio network makes an embedding, which is not zero, and the group hears it."""
+    model, clips, heard = build().eval(), batch(lengths=(3,)), []
+    model.messengers[0].register_forward_hook(lambda _, inputs, output: heard.append(inputs[0]))
+    padded = logits(model, clips)
+    blank = model.audio(torch.zeros(1, 1, 96, 64))
+    assert blank.any()
+    torch.testing.assert_close(heard[0][3:, 0], blank.expand(2, -1))
+    torch.testing.assert_close(logits(model, take(clips, 0, 3)), padded[:, :3])
+
+
+def test_missing_inputs_are_named(tmp_path):
+    clips = dataclasses.replace(batch(), audio={"cavp_mel": torch.zeros(2, 5, 1)})
+    with pytest.raises(AvsbenchError, match=r"front end vggish_mel(.|\n)*cavp_mel"):
+        build()(clips)
+    paths, dataset = Paths("full", weights_root=str(tmp_path)), cards.dataset("ms3")
+    for name, variant in CARD.variants.items():
+        for card in map(cards.encoder, variant.encoders_on("ms3").values()):
+            only = {role: encoder for role, encoder in variant.encoders.items() if encoder == card.name}
+            chosen = dataclasses.replace(variant, encoders=only)
+            with pytest.raises(AvsbenchError, match=card.file):
+                registry.load_encoders(build(variant=name), chosen, "ms3", "full", paths)
+        with pytest.raises(AvsbenchError, match=f"official/{name}_ms3.pth(.|\n)*README"):
+            registry.load_official(build(variant=name), variant, dataset, paths)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
