@@ -74,6 +74,7 @@ class Variant:
     encoders: dict
     init: str
     datasets: list
+    fscore_batch: int | dict
     recipe_override: dict
 
     @property
@@ -112,6 +113,11 @@ class Variant:
             for role, name in self.encoders.items()
         }
 
+    def fscore_batch_on(self, dataset: str) -> int:
+        """Clips per call of the published F on a data set."""
+        calls = self.fscore_batch
+        return calls if isinstance(calls, int) else calls.get(dataset, calls["default"])
+
     def recipe(self, scale: str, dataset: str, override: dict | None = None) -> dict:
         """The resolved recipe: default < data set < variant < config override. Raises if the card has none."""
         if not self.method.trainable:
@@ -144,8 +150,8 @@ class MethodCard:
 
     name: str
     title: str
-    paper: dict
-    year: int
+    paper: dict | None
+    year: int | None
     source: str | None
     licence: str
     datasets: list
@@ -259,6 +265,9 @@ def read_method_card(path: Path) -> MethodCard:
                 known(encoder, encoder_cards(), f"{path}: variants.{name}.encoders", "encoder")
                 if place != "default":
                     known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.encoders", "data set")
+        calls = options.get("fscore_batch", content["fscore_batch"])
+        for place in set(calls if isinstance(calls, dict) else ()) - {"default"}:
+            known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.fscore_batch", "data set")
         card.variants[name] = Variant(
             name=name,
             method=card,
@@ -267,6 +276,7 @@ def read_method_card(path: Path) -> MethodCard:
             encoders=options.get("encoders", {}),
             init=options.get("init", "scratch" if trainable else "none"),
             datasets=options.get("datasets", content["datasets"]),
+            fscore_batch=calls,
             recipe_override=options.get("recipe", {}),
         )
     return card

@@ -265,7 +265,7 @@ def score_run(
     """Score one run, or its ensemble, on its test split; what the rules `score` and `score_ensemble` call."""
     card = cards.dataset(dataset)
     of = cards.variant(variant)
-    k, run = of.method.fscore_batch, (dataset, variant, seed, condition)
+    k, run = of.fscore_batch_on(dataset), (dataset, variant, seed, condition)
     scores = score_predictions(
         paths.predictions(*run, ensemble),
         stored_truth(paths, card, native="native" in of.grids_on(card)),

@@ -220,7 +220,8 @@ def _ensembles(rows: list[Entry]) -> list[str]:
 
 def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
     """A table per protocol, so that no two protocols share one."""
-    calls = {entry.first.method: cards.method_cards()[entry.first.method].fscore_batch for entry in rows}
+    runs = [entry.first.run for entry in rows]
+    calls = {run.variant: cards.variant(run.variant).fscore_batch_on(card.name) for run in runs}
     tables = []
     for protocol, names in comparison(card, calls.values()).items():
         shown = [name for name in names if any(entry.numbers(name) for entry in rows)]
@@ -229,8 +230,8 @@ def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
         body = [[entry.name, entry.first.scale, *(entry.percent(name) for name in shown)] for entry in rows]
         notes = legend(shown)
         if protocol == "B":
-            published = ", ".join(f"{method} {k}" for method, k in calls.items())
-            notes.append(f"Clips per call of each method's published F: {published}.")
+            published = ", ".join(f"{variant} {k}" for variant, k in calls.items())
+            notes.append(f"Clips per call of each variant's published F: {published}.")
         hard = [entry.name for entry in rows if entry.measurement(names[0]).hard]
         if hard and protocol == "B":
             notes.append(f"From hard masks, without a choice of threshold: {', '.join(hard)}.")

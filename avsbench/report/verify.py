@@ -67,7 +67,7 @@ def compare_with_published(
         there with status "no published value".
     """
     card, found = cards.dataset(dataset), cards.variant(variant)
-    k = found.method.fscore_batch
+    k = found.fscore_batch_on(dataset)
     rows = published.counterparts(found, card, image_size)
     named = [(published.metric_name(row, card, k), row) for row in rows]
     expected = {"binary": ["miou", f"fscore_b{k}"], "semantic": layout(card)["headline"][:1]}[card.task]

@@ -270,6 +270,9 @@ def test_resolutions():
 
     assert side("avsegformer-r50", "s4") == 512
     assert side("avsegformer-r50", "avss") is side("avsegformer-first-r50", "s4") is None
+    grids = {name: variant.grids_on(cards.dataset("s4")) for name, variant in CARD.variants.items()}
+    assert grids["avsegformer-r50"] == ["common", "512"]
+    assert grids["avsegformer-first-r50"] == ["common"]  # scored at the stored size
 
 
 def test_masks_of_the_first_release_need_doubling_maps():

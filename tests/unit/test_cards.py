@@ -118,6 +118,18 @@ def test_a_native_grid_only_where_it_differs(own_models):
     assert variant.grids_on(cards.dataset("vpo_ms")) == ["common", "512"]
 
 
+def test_clips_per_call_of_f_may_differ_between_variants_and_data_sets(own_models):
+    calls = {name: [v.fscore_batch_on(of) for of in ("s4", "ms3")] for name, v in cards.variants().items()}
+    assert (calls["etavs-pvt"], calls["etavs-r50"], calls["mine"]) == ([4, 1], [4, 4], [1, 1])
+    assert (calls["avsegformer-r50"], calls["avsegformer-first-r50"]) == ([2, 2], [4, 4])
+
+
+def test_clips_per_call_of_f_on_an_unknown_data_set(own_models):
+    edit(own_models, "  mine: {", "  mine: {fscore_batch: {default: 1, ms4: 2}, ")
+    with pytest.raises(AvsbenchError, match=r"fscore_batch: unknown data set 'ms4'"):
+        cards.method_cards()
+
+
 def test_misspelt_input_of_a_variant(own_models):
     edit(own_models, "  mine: {", "  mine: {inputs: {nativ: true}, ")
     with pytest.raises(AvsbenchError, match=r"method\.yaml:\d+: unknown key 'nativ'(.|\n)*did you mean 'native'"):

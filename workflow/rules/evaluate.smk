@@ -79,7 +79,7 @@ rule score:
     params:
         options=OPTIONS,
         code=digest.stage("score"),
-        fscore_batch=lambda w: cards.variant(w.variant).method.fscore_batch,
+        fscore_batch=lambda w: cards.variant(w.variant).fscore_batch_on(w.dataset),
         ensemble="",
     message:
         "score {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed} ({wildcards.condition})"
