@@ -132,7 +132,8 @@ class Step:
         PVT-v2.
         """
         self.run()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        # Not under no_grad: the counter fails there where a module is given a view of a parameter.
+        with FlopCounterMode(display=False) as counter:
             for share in self.shares:
                 self.updater.method(share.batch)
         return 3.0 * counter.get_total_flops()
