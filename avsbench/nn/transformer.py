@@ -4,13 +4,15 @@ Letters in shapes: N images, Q queries, K keys, S tokens of all maps, C channels
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
 
 from avsbench.nn.attention import Attention
-from avsbench.nn.deformable import DeformableAttention, Sizes
+from avsbench.nn.deformable import DeformableAttention, Sizes, flatten_levels, reference_points
 from avsbench.nn.dropout import Dropout
+from avsbench.nn.positions import sine_positions
 
 
 class MLP(nn.Sequential):
@@ -69,6 +71,30 @@ class DeformableEncoderLayer(nn.Module):
         attended = self.attention(x + positions, reference, x, sizes)
         x = self.attention_norm(x + self.attention_dropout(attended))
         return self.feed_forward_norm(x + self.feed_forward(x))
+
+
+def encode_maps(
+    layers: Iterable[DeformableEncoderLayer], maps: list[Tensor], levels: Tensor, *, normalized: bool = False
+) -> tuple[Tensor, Sizes]:
+    """Maps that see each other through deformable attention.
+
+    Args:
+        layers: of the encoder.
+        maps: [N,C,h_l,w_l] each.
+        levels: code of each map, [L,C], beside the sine code of places.
+        normalized: see `sine_positions`.
+
+    Returns:
+        tokens of all maps, [N,S,C], and the sizes of the maps, as `split_levels` takes them.
+    """
+    tokens, sizes = flatten_levels(maps)
+    width, device = tokens.shape[-1], tokens.device
+    codes = (sine_positions(size, width // 2, normalized=normalized, device=device).flatten(1).T for size in sizes)
+    positions = torch.cat([code + level for code, level in zip(codes, levels, strict=True)])
+    reference = reference_points(sizes, device)
+    for layer in layers:
+        tokens = layer(tokens, positions, reference, sizes)
+    return tokens, sizes
 
 
 class DecoderLayer(nn.Module):

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avsbench.errors import AvsbenchError
-from avsbench.nn.deformable import DeformableAttention, Sizes, flatten_levels, reference_points, split_levels
-from avsbench.nn.positions import sine_positions
-from avsbench.nn.transformer import DecoderLayer, DeformableEncoderLayer
+from avsbench.nn.deformable import DeformableAttention, Sizes, split_levels
+from avsbench.nn.transformer import DecoderLayer, DeformableEncoderLayer, encode_maps
 
 STRIDE = 4
 """Image size over the size of the map that masks are made on."""
@@ -182,24 +181,13 @@ class Head(nn.Module):
             logits [F,K,4h,4w]; the mixed features [F,C,h,w]; the intermediate masks, like the logits.
         """
         fine, *coarser = (layer(x) for layer, x in zip(self.projections, maps, strict=True))
-        memory, sizes = self.encode(coarser)
+        memory, sizes = encode_maps(self.encoder, coarser, self.levels)
         queries, masks = self.decode(self.generator(sound) + self.queries, memory, sizes, auxiliary)
         finest = split_levels(memory, sizes)[0]
         finest = functional.interpolate(finest, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         features = self.mixer(self.output(self.lateral(fine) + finest), sound)
         responses = (queries @ features.flatten(2)).unflatten(2, features.shape[-2:])  # [F,Q,h,w]
         return self.classifier(features + self.responses(responses)), features, masks
-
-    def encode(self, maps: list[Tensor]) -> tuple[Tensor, Sizes]:
-        """Maps [F,C,h_i,w_i] -> tokens [F,S,C] that have seen the other levels, and the sizes of the levels."""
-        tokens, sizes = flatten_levels(maps)
-        width, device = tokens.shape[-1], tokens.device
-        codes = [sine_positions(size, width // 2, device=device).flatten(1).T for size in sizes]
-        positions = torch.cat([code + level for code, level in zip(codes, self.levels, strict=True)])
-        reference = reference_points(sizes, device)
-        for layer in self.encoder:
-            tokens = layer(tokens, positions, reference, sizes)
-        return tokens, sizes
 
     def decode(self, x: Tensor, memory: Tensor, sizes: Sizes, auxiliary: bool) -> tuple[Tensor, list[Tensor]]:
         """Queries [F,Q,C] or [F,1,C] and memory [F,S,C] -> queries of the last layer, intermediate masks."""
