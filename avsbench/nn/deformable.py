@@ -126,8 +126,15 @@ class DeformableAttention(nn.Module):
         Returns:
             [N,Q,C].
         """
+        return self.attend(query, reference, self.values(source), sizes)
+
+    def values(self, source: Tensor) -> Tensor:
+        """What `attend` reads of tokens [N,S,C]: [N,M,D,S]. Several sets of queries to the same maps need it once."""
+        return _project(self.value_proj, source).unflatten(1, (self.shape[0], -1))
+
+    def attend(self, query: Tensor, reference: Tensor, value: Tensor, sizes: Sizes) -> Tensor:
+        """As `forward`, with what `values` made of the tokens."""
         heads, levels, points = self.shape
-        value = _project(self.value_proj, source).unflatten(1, (heads, -1))
         offsets = _project(self.sampling_offsets, query).unflatten(1, (heads, levels, points, 2))
         weights = _project(self.attention_weights, query).unflatten(1, (heads, levels * points))
         # Locations in half precision would be off by pixels.
