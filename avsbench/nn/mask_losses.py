@@ -15,7 +15,8 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from avsbench.errors import AvsbenchError
-from avsbench.nn.matcher import Draw, Matcher, Pairs, Prediction, RandomPoints, Targets, sample
+from avsbench.nn.mask_decoder import Prediction
+from avsbench.nn.matcher import Draw, Matcher, Pairs, RandomPoints, Targets, sample
 
 NAMES = ("class", "mask", "dice")
 
@@ -48,7 +49,7 @@ class MaskCriterion:
         """Weighted terms `class`, `mask`, `dice` of the last prediction; `auxiliary_class` … are sums over the others.
 
         Args:
-            predictions: of F frames, from the initial to the final one.
+            predictions: logits [F,Q,C+1] and masks [F,Q,h,w], from the initial to the final one.
             labels: int64 [F,H,W] class ids, 255 = does not count.
             draw: random points; None: `RandomPoints`.
         """
@@ -69,11 +70,10 @@ class MaskCriterion:
         matched = self.matcher(predictions, targets, draw)
         divisor = mean_count(len(targets), labels.device)
         found = []
-        for layer, (prediction, pairs) in enumerate(zip(predictions, matched, strict=True)):
-            sure = class_loss(prediction.logits.float(), pairs, targets.classes, self.no_object)
-            logits, truth = self.at_points(prediction.masks, pairs, targets, layer, draw)
-            mask, dice = mask_and_dice(logits, truth)
-            found.append({"class": sure, "mask": mask.sum() / divisor, "dice": dice.sum() / divisor})
+        for layer, ((logits, masks), pairs) in enumerate(zip(predictions, matched, strict=True)):
+            named = class_loss(logits.float(), pairs, targets.classes, self.no_object)
+            mask, dice = mask_and_dice(*self.at_points(masks, pairs, targets, layer, draw))
+            found.append({"class": named, "mask": mask.sum() / divisor, "dice": dice.sum() / divisor})
         return found
 
     def at_points(self, masks: Tensor, pairs: Pairs, targets: Targets, layer: int, draw: Draw) -> tuple[Tensor, Tensor]:

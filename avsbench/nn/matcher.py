@@ -19,15 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from avsbench.contract import IGNORE
-
-
-class Prediction(NamedTuple):
-    """What a layer of the decoder says of F frames."""
-
-    logits: Tensor
-    """[F,Q,C+1] of the classes; the last is "no object"."""
-    masks: Tensor
-    """[F,Q,h,w] logits."""
+from avsbench.nn.mask_decoder import Prediction
 
 
 class Draw(Protocol):
@@ -158,11 +150,13 @@ def costs(prediction: Prediction, targets: Targets, points: Tensor) -> tuple[Ten
     (sum(s) + sum(y) + 1), where s are probabilities and y the target's values, both sampled bilinearly.
 
     Args:
+        prediction: logits [F,Q,C+1], masks [F,Q,h,w].
         points: [F,P,2], shared by queries and targets of a frame.
     """
+    logits, predicted = prediction
     classes, masks = targets.by_frame
-    x, y = sample(prediction.masks.float(), points), sample(masks, points).mT  # [F,Q,P], [F,P,K]
-    chances = prediction.logits.float().softmax(dim=2)
+    x, y = sample(predicted.float(), points), sample(masks, points).mT  # [F,Q,P], [F,P,K]
+    chances = logits.float().softmax(dim=2)
     class_cost = -chances.gather(2, classes[:, None].expand(-1, chances.shape[1], -1))
     # y bce(x, 1) + (1 - y) bce(x, 0) = softplus(x) - x y
     mask_cost = (functional.softplus(x).sum(dim=2, keepdim=True) - x @ y) / points.shape[1]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from avsbench.nn.mask_losses import MaskCriterion, consistency_loss, mask_and_dice, uncertain_points
-from avsbench.nn.matcher import Matcher, Prediction, Targets, costs
+from avsbench.nn.matcher import Matcher, Targets, costs
 
 from .fill import array
 
@@ -71,7 +71,7 @@ def close(found, name, atol):
 
 def test_matching():
     case = ABOUT["cases"]["matcher"]
-    prediction = Prediction(numbers("matcher_logits", (1, QUERIES, 3)), 3 * numbers("matcher_masks", (1, 12, 14, 14)))
+    prediction = numbers("matcher_logits", (1, QUERIES, 3)), 3 * numbers("matcher_masks", (1, QUERIES, 14, 14))
     targets = Targets.of(boxes("matcher_boxes", 1).long())
     points = uniform(*case["points"][0])
     for name, cost in zip(("class", "mask", "dice"), costs(prediction, targets, points), strict=True):
@@ -128,8 +128,7 @@ def test_criterion(name):
         for i in range(LAYERS)
     ]
     predictions = [
-        Prediction(numbers(f"{name}_logits_{i}", (frames, QUERIES, classes + 1))[kept], masks[i][kept])
-        for i in range(LAYERS)
+        (numbers(f"{name}_logits_{i}", (frames, QUERIES, classes + 1))[kept], masks[i][kept]) for i in range(LAYERS)
     ]
     criterion = MaskCriterion(matcher=Matcher(points=POINTS), points=POINTS)
     labels, draw = make(name, len(kept)), Recorded(case["draws"], len(kept))
