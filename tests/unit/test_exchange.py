@@ -16,6 +16,7 @@ from PIL import Image
 
 from avsbench import datasets
 from avsbench.errors import AvsbenchError
+from avsbench.features import maskige
 from avsbench.paths import Paths
 from avsbench.store.audio import audio_shard
 from avsbench.store.build import build_index, extract_shard
@@ -186,7 +187,7 @@ def test_maskiges_come_in_and_go_out(stored, tmp_path, name, mode):
         for file in layout.maskige_files(card, tmp_path / "in", reader.files(row)):
             index = generator.integers(0, 160 if mode == "RGB" else 9, (224, 224), np.uint8)
             image = Image.fromarray(index)
-            image.putpalette(layout.palette().tobytes())
+            image.putpalette(maskige.palette().tobytes())
             file.parent.mkdir(parents=True, exist_ok=True)
             image.convert(mode).save(file)
     assert take(card, paths, tmp_path / "in", "maskige", label="theirs") == ["maskige_theirs"]

@@ -22,6 +22,7 @@ from avsbench.datasets import space
 from avsbench.datasets.avsbench_files import RELEASED_SIDE
 from avsbench.datasets.vpo_build.tables import tables
 from avsbench.errors import AvsbenchError
+from avsbench.features import MASKIGE, maskige
 from avsbench.media.images import encode_png, voc_palette
 from avsbench.media.sound import Sound
 from avsbench.paths import Paths, atomic
@@ -31,7 +32,7 @@ from avsbench.store.originals import NativeReader
 from avsbench.store.shards import ArrayReader, ShardReader
 from avsbench.store.tables import read_index
 
-WHAT = ("frames", "masks", "wav", "log_mel", "processed", "msai", layout.MASKIGE)
+WHAT = ("frames", "masks", "wav", "log_mel", "processed", "msai", MASKIGE)
 MANIFEST, README = "EXPORT.json", "README.txt"
 JPEG_QUALITY = {"processed": 75, "frames": 95}
 """75 is Pillow's default, as in the published script; 95 stands in for the JPEG of VPO, which shards do not keep."""
@@ -114,7 +115,7 @@ class _Sources:
             self.native = self._stack.enter_context(NativeReader(native, **expect)) if exists else None
             self.arrays = {}
             for kind, name in names.items():
-                folder = paths.features if kind == layout.MASKIGE else paths.audio
+                folder = paths.features if kind == MASKIGE else paths.audio
                 file = folder(card.name, name, *place)
                 if not Path(file).is_file():
                     raise AvsbenchError(
@@ -135,12 +136,12 @@ class _Sources:
 def _array_names(card: DatasetCard, what: tuple[str, ...], label: str) -> dict[str, str]:
     """Front end, or "maskige", as the layout knows it -> the name of the stored arrays."""
     kinds = [end for kind in ("log_mel", "msai") if kind in what for end in layout.front_ends(card, kind)]
-    kinds += [layout.MASKIGE] if layout.MASKIGE in what else []
+    kinds += [MASKIGE] if MASKIGE in what else []
     return {kind: f"{kind}_{label}" if label else kind for kind in kinds}
 
 
 def _command(kind: str) -> str:
-    if kind == layout.MASKIGE:
+    if kind == MASKIGE:
         return "`avsbench import --what maskige` reads an author's, then export with --name"
     return f"`avsbench audio --front-end {kind}` computes it for one shard; imported ones need --name"
 
@@ -167,7 +168,7 @@ def _files_of(card, out: Path, files, row: dict, stored: _Sources, what, remarks
             yield "wav", file, _wav(sound, remarks)
     for kind, reader in stored.arrays.items():
         array = reader.array(clip_id)
-        if kind == layout.MASKIGE:
+        if kind == MASKIGE:
             for file, image in zip(layout.maskige_files(card, out, files), array, strict=True):
                 yield kind, file, _maskige(image)
         else:
@@ -236,7 +237,7 @@ def _maskige(image: np.ndarray) -> bytes:
     if image.ndim == 3:
         return encode_png(image)
     picture = Image.fromarray(image)
-    picture.putpalette(layout.palette().tobytes())
+    picture.putpalette(maskige.palette().tobytes())
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()

@@ -12,13 +12,14 @@ from tqdm import tqdm
 from avsbench.cards import DatasetCard
 from avsbench.datasets import reader as reader_of
 from avsbench.errors import AvsbenchError
+from avsbench.features import MASKIGE, maskige
 from avsbench.paths import Paths, atomic
 from avsbench.store.exchange import layout
 from avsbench.store.legacy import read_legacy_log_mel
 from avsbench.store.shards import ArrayReader, ArrayWriter, ShardReader
 from avsbench.store.tables import read_index
 
-WHAT = ("log_mel", "msai", layout.MASKIGE)
+WHAT = ("log_mel", "msai", MASKIGE)
 _LISTED = 20
 _LOG = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def import_released(
         raise AvsbenchError(f"{label!r} cannot end a name", expected="letters, digits and _")
     root = Path(root)
     places = reader_of(card, root)
-    if what == layout.MASKIGE:
+    if what == MASKIGE:
         jobs = {f"{what}_{label}": (paths.features, lambda row: read_maskiges(card, root, places.places(row)))}
     else:
         jobs = {
@@ -160,7 +161,7 @@ def read_maskiges(card: DatasetCard, root: Path, files) -> np.ndarray:
 
 
 def _check_colours(path: Path, array: np.ndarray, colours: np.ndarray) -> None:
-    known = layout.palette()
+    known = maskige.palette()
     if array.ndim == 2:
         used = np.unique(array[array < 150])
         if len(used) and (used[-1] >= len(colours) or (colours[used] != known[used]).any()):

@@ -3,11 +3,7 @@
 Sources: AVSBench (`audio_log_mel`), COMBO (`audio.pkl`, `processed_*`, `pre_SAM_mask`), NTAVS (`audio_*_new_scale`).
 """
 
-import json
-from functools import cache
 from pathlib import Path
-
-import numpy as np
 
 from avsbench.cards import DatasetCard
 from avsbench.datasets.clip import ClipFiles
@@ -17,7 +13,6 @@ WINDOWS = (256, 512, 1024)
 """Samples of the three windows of NTAVS."""
 VIDEO_SETS = ("s4", "ms3", "avss")
 """Data sets for which pickles and maskiges were published."""
-MASKIGE = "maskige"
 
 
 def front_ends(card: DatasetCard, what: str) -> list[str]:
@@ -60,12 +55,3 @@ def _beside(root: Path, file: Path, folder: str) -> Path:
     """`s4_data/<any>/rest` -> `s4_data/<folder>/rest`."""
     data, _, *rest = file.relative_to(root).parts
     return root.joinpath(data, folder, *rest)
-
-
-@cache
-def palette() -> np.ndarray:
-    """Colours of maskiges, uint8 [256,3]: the 150 of ADE20K, then grey (i,i,i); index 0 is "no mask"."""
-    colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-    listed = json.loads(Path(__file__).with_name("ade20k_palette.json").read_text())
-    colours[: len(listed)] = listed
-    return colours
