@@ -74,7 +74,7 @@ def test_matching():
     prediction = numbers("matcher_logits", (1, QUERIES, 3)), 3 * numbers("matcher_masks", (1, QUERIES, 14, 14))
     targets = Targets.of(boxes("matcher_boxes", 1).long())
     points = uniform(*case["points"][0])
-    for name, cost in zip(("class", "mask", "dice"), costs(prediction, targets, points), strict=True):
+    for name, cost in zip(("class", "mask", "dice"), costs(*prediction, *targets.by_frame, points), strict=True):
         close(cost[0], f"matcher_cost_{name}", case["atol"])
     weights = {f"{name}_weight": weight for name, weight in case["weights"].items()}
     (pairs,) = Matcher(points=POINTS, **weights)([prediction], targets, lambda *_: points)
