@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from timm.layers import freeze_batch_norm_2d
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
@@ -74,6 +75,7 @@ class ResNetEncoder(VisualEncoder, ResNet):
         output_stride: 32, 16 or 8: image size over the size of the last map. A stage that would go beyond keeps the
             stride and doubles the dilation.
         last_dilations: of the blocks of the last stage, if they are others (DeepLab's multi-grid).
+        frozen_norms: each BatchNorm is a fixed scale and shift, nothing of which trains or follows the data.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class ResNetEncoder(VisualEncoder, ResNet):
         in_channels: int = 3,
         output_stride: int = 32,
         last_dilations: tuple[int, ...] | None = None,
+        frozen_norms: bool = False,
     ):
         stem = {} if stem_width is None else {"stem_type": "deep", "stem_width": stem_width // 2}
         super().__init__(
@@ -104,15 +107,30 @@ class ResNetEncoder(VisualEncoder, ResNet):
                 for module in residual.modules():
                     if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
                         module.dilation = module.padding = (dilation, dilation)
+        if frozen_norms:
+            freeze_batch_norm_2d(self)
 
     def stage(self, index: int, x: Tensor) -> Tensor:
         if index == 0:
             x = self.maxpool(self.act1(self.bn1(self.conv1(x))))
         return (self.layer1, self.layer2, self.layer3, self.layer4)[index](x)
 
+    def load_pretrained(self, state: dict[str, Tensor]) -> None:
+        if not any(isinstance(module, nn.BatchNorm2d) for module in self.modules()):
+            state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+        super().load_pretrained(state)
+
     @staticmethod
     def rename_official(key: str) -> str | None:
         return None if key in ("fc.weight", "fc.bias") else key
+
+    @staticmethod
+    def rename_detectron2(key: str) -> str:
+        """Our name of a key of detectron2's ResNet: `stem.conv1`, `res2.0.conv1.norm`, `res2.0.shortcut`, …"""
+        key = key.removeprefix("stem.")
+        key = re.sub(r"^res([2-5])\.", lambda m: f"layer{int(m[1]) - 1}.", key)
+        key = re.sub(r"\bshortcut\.(norm\.)?", lambda m: f"downsample.{int(m[1] is not None)}.", key)
+        return re.sub(r"\bconv([123])\.norm\.", r"bn\1.", key)
 
 
 class DeepStemEncoder(ResNetEncoder):

@@ -45,9 +45,9 @@ class MaskDecoder(nn.Module):
     ):
         super().__init__()
         self.threshold = threshold
-        self.queries = nn.Parameter(torch.randn(queries, width))
-        self.positions = nn.Parameter(torch.randn(queries, width))
-        self.levels = nn.Parameter(torch.randn(levels, width))
+        self.queries = nn.Embedding(queries, width)
+        self.positions = nn.Embedding(queries, width)
+        self.levels = nn.Embedding(levels, width)
         self.layers = nn.ModuleList(DecoderLayer(width, hidden, heads=heads, cross_first=True) for _ in range(depth))
         for parameter in self.layers.parameters():
             if parameter.ndim > 1:
@@ -65,16 +65,20 @@ class MaskDecoder(nn.Module):
             content: added to the learned queries at the start, broadcast to [N,Q,C].
         """
         sizes = [tuple(level.shape[-2:]) for level in levels]
-        memories = [x.flatten(2).transpose(1, 2) + code for x, code in zip(levels, self.levels, strict=True)]
+        memories = [x.flatten(2).transpose(1, 2) + code for x, code in zip(levels, self.levels.weight, strict=True)]
         width, device = features.shape[1], features.device
         codes = [sine_positions(size, width // 2, normalized=True, device=device).flatten(1).T for size in sizes]
-        x = (self.queries + content).expand(len(features), -1, -1)
+        x = (self.queries.weight + content).expand(len(features), -1, -1)
         predictions = [self.predict(x, features)]
         for index, layer in enumerate(self.layers):
             level = index % len(levels)
             allowed = self.look_at(predictions[-1][1], sizes[level])
             x = layer(
-                x, memories[level], positions=self.positions, memory_positions=codes[level], allowed=allowed[:, None]
+                x,
+                memories[level],
+                positions=self.positions.weight,
+                memory_positions=codes[level],
+                allowed=allowed[:, None],
             )
             predictions.append(self.predict(x, features))
         return predictions
@@ -91,6 +95,22 @@ class MaskDecoder(nn.Module):
         masks = functional.interpolate(masks, size=size, mode="bilinear", align_corners=False)
         on = (masks.sigmoid() >= self.threshold).flatten(2)
         return on | ~on.any(dim=2, keepdim=True)
+
+    @staticmethod
+    def semantic(prediction: Prediction, size: tuple[int, int]) -> Tensor:
+        """Class maps at `size`: the masks, each weighed by its query's chance of being that class.
+
+        Args:
+            prediction: of N images.
+
+        Returns:
+            float32 [N,K,h,w], 0 and above; they may exceed 1.
+        """
+        logits, masks = prediction
+        chances = logits.float().softmax(dim=2)[..., :-1]
+        masks = functional.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)
+        with torch.autocast(masks.device.type, enabled=False):
+            return torch.einsum("nqk,nqhw->nkhw", chances, masks.sigmoid())
 
     @staticmethod
     def rename_official(key: str) -> str:
@@ -110,9 +130,9 @@ _NAMES = {
     "|self_attn.": "_attention.",
     "|multihead_attn.": "_attention.",
     "in_proj_": "in_proj.",
-    "query_feat.weight": "queries",
-    "query_embed.weight": "positions",
-    "level_embed.weight": "levels",
+    "query_feat.": "queries.",
+    "query_embed.": "positions.",
+    "level_embed.": "levels.",
     "decoder_norm.": "norm.",
     "class_embed.": "classifier.",
 }
