@@ -6,11 +6,12 @@ No torch and no librosa here: the workflow imports this module each time it plan
 import copy
 import functools
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
+from avsbench import study_cards
 from avsbench.closed_yaml import known, read_yaml
 from avsbench.errors import AvsbenchError
 
@@ -65,6 +66,7 @@ class Variant:
     """A method with a backbone family and other named choices, as the card's `variants` list it.
 
     `encoders` are as the card writes them, see `encoders_on`; `inputs` are the card's, the variant's laid over them.
+    `changes` are what the row of a study has laid over all that, see `changed`.
     """
 
     name: str
@@ -76,11 +78,30 @@ class Variant:
     datasets: list
     fscore_batch: int | dict
     recipe_override: dict
+    changes: dict = field(default_factory=dict)
+
+    @property
+    def base(self) -> str:
+        """The name in its method's card: the row of a study has one of its own."""
+        return self.name.partition("@")[0]
 
     @property
     def rule(self) -> str:
         """The name in a Snakemake rule: `train_<rule>`."""
-        return self.name.replace("-", "_")
+        return self.name.replace("-", "_").replace("@", "__").replace(".", "__")
+
+    def changed(self, name: str, changes: dict) -> "Variant":
+        """This variant under another name, with `changes` laid over it; an encoder of None is not loaded."""
+        encoders = merge(self.encoders, changes.get("encoders", {}))
+        return replace(
+            self,
+            name=name,
+            options=merge(self.options, changes.get("options", {})),
+            inputs=merge(self.inputs, changes.get("inputs", {})),
+            encoders={role: encoder for role, encoder in encoders.items() if encoder is not None},
+            init=changes.get("init", self.init),
+            changes=changes,
+        )
 
     @property
     def front_ends(self) -> list[str]:
@@ -119,7 +140,7 @@ class Variant:
         return calls if isinstance(calls, int) else calls.get(dataset, calls["default"])
 
     def recipe(self, scale: str, dataset: str, override: dict | None = None) -> dict:
-        """The resolved recipe: default < data set < variant < config override. Raises if the card has none."""
+        """The resolved recipe: default < data set < variant < config override < study. Raises if the card has none."""
         if not self.method.trainable:
             return {}
         recipes = self.method.recipes.get("full" if scale == "smoke" else scale)
@@ -130,11 +151,13 @@ class Variant:
                 expected=f"recipes.{scale}.default",
                 hint="add the recipe to the card, or choose another scale",
             )
-        layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override]
+        studied = self.changes.get("recipe", {})
+        layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override, studied]
         if scale == "smoke":
             batch = min(functools.reduce(merge, layers, {}).get("batch", 1), SMOKE_CLIPS // SMOKE_RECIPE["epoch_steps"])
             layers += [SMOKE_RECIPE, {"batch": batch}, self.method.recipes.get("smoke", {}).get("default", {})]
-        return functools.reduce(merge, [*layers, override or {}], {})
+        # What a study compares, no override of the configuration may even out; the few steps of smoke may.
+        return functools.reduce(merge, [*layers, override or {}, {} if scale == "smoke" else studied], {})
 
     def resources(self, scale: str) -> dict:
         """gpu, mem_mb, runtime and threads; a smoke run takes what a full one does, for half an hour at most."""
@@ -181,6 +204,7 @@ class EncoderCard:
     size_mb: int
     licence: str
     architecture: str | None = None
+    front_ends: list = field(default_factory=list)
 
     @property
     def published_as(self) -> str:
@@ -310,8 +334,10 @@ def dataset(name: str) -> DatasetCard:
 
 
 def variant(name: str) -> Variant:
-    """One variant; an unknown name names the nearest known one."""
-    return known(name, variants(), "variant", "variant")
+    """One variant, or `<variant>@<study>.<row>`; an unknown name names the nearest known one."""
+    base, at, place = name.partition("@")
+    found = known(base, variants(), "variant", "variant")
+    return found.changed(name, study_cards.changes_of(place)) if at else found
 
 
 def encoder(name: str) -> EncoderCard:

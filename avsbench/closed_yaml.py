@@ -8,6 +8,7 @@ import functools
 from pathlib import Path
 
 import jsonschema
+import referencing
 import yaml
 
 from avsbench.errors import AvsbenchError
@@ -44,6 +45,11 @@ def read_yaml(path: Path, schema: str, partial: bool = False) -> dict:
     return content
 
 
+def place(path: Path, keys: list) -> str:
+    """`file:line` of an entry of a YAML file, for errors about what no schema knows."""
+    return _at(path, _line(yaml.compose(Path(path).read_text()), keys))
+
+
 @functools.cache
 def _schema(name: str) -> dict:
     """A schema; `method#recipe` is the definition `recipe` in that of method cards."""
@@ -52,9 +58,17 @@ def _schema(name: str) -> dict:
     return {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]} if part else schema
 
 
+def _resource(name: str) -> referencing.Resource:
+    return referencing.Resource.from_contents(_schema(name), referencing.jsonschema.DRAFT202012)
+
+
+_SCHEMAS = referencing.Registry(retrieve=_resource)
+"""Lets one schema refer to a part of another: `$ref: "method#/$defs/recipe"`."""
+
+
 def validate(content: object, schema: str, where: object, node: yaml.Node | None = None, partial: bool = False) -> None:
     """Check `content` against a closed schema; raises AvsbenchError for the first fault in reading order."""
-    validator = jsonschema.Draft202012Validator(_schema(schema))
+    validator = jsonschema.Draft202012Validator(_schema(schema), registry=_SCHEMAS)
     errors = (e for e in validator.iter_errors(content) if not (partial and e.validator == "required"))
     faults = [(_line(node, list(error.absolute_path)), error) for error in errors]
     if not faults:
@@ -91,8 +105,11 @@ def _line(node: yaml.Node | None, path: list) -> int | None:
                 break
             key, node = pairs[0]
             line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
+        elif isinstance(node, yaml.SequenceNode):  # a step is a position or a word of the list
+            items = [item for index, item in enumerate(node.value) if step in (index, item.value)]
+            if not items:
+                break
+            node = items[0]
             line = node.start_mark.line + 1
         else:
             break

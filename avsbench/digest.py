@@ -14,6 +14,8 @@ from avsbench import cards
 PLUMBING = frozenset(
     ["avsbench"]
     + [f"avsbench.{name}" for name in ("errors", "paths", "cards", "plan", "spec", "digest", "cli", "devices")]
+    + [f"avsbench.{name}" for name in ("plan_features", "plan_sources", "features", "features.settings")]
+    + [f"avsbench.{name}" for name in ("study_cards", "studies")]
     + ["avsbench.closed_yaml", "avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
 )
 """Modules that move files and messages about but decide no number. What cards say reaches a rule by its settings."""
@@ -28,6 +30,7 @@ STAGES = {
     "extract": ["avsbench.store.extract", "avsbench.datasets"],
     "native": ["avsbench.store.native", "avsbench.datasets"],
     "audio": ["avsbench.store.audio"],
+    "features": ["avsbench.store.features", "avsbench.datasets"],
     "index": ["avsbench.store.index"],
     "check_split": ["avsbench.store.complete"],
     "pretrain": ["avsbench.engine.pretrain"],
@@ -36,12 +39,14 @@ STAGES = {
     "predict": ["avsbench.engine.predict"],
     "score": ["avsbench.evaluation.score"],
     "report": ["avsbench.report.leaderboard"],
+    "study": ["avsbench.report.study"],
 }
 """Stage -> entry modules. `train` and `predict` add the files of the method."""
 
 _VPO_TABLES = ["datasets/vpo_build/*.yaml"]
 DATA_FILES = {
     "report": ["report/*.jinja", "report/*.csv"],
+    "study": ["report/*.jinja"],
     **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
 }
 """Files beside the code, relative to the package, that a stage renders."""

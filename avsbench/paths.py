@@ -23,6 +23,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     results/<scale>/<dataset>/<variant>/<seed>/ensemble/      predictions/ and scores/ of these together
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{md,parquet}
+    results/studies/<study>.{md,parquet}                      the page of a study; its runs lie among the others
 """
 
 import glob
@@ -193,6 +194,9 @@ class Paths:
 
     def leaderboard(self, extension: str = "md", partial: bool = False) -> str:
         return f"{self.results_root}/leaderboard{'.partial' if partial else ''}.{extension}"
+
+    def study(self, name: str, extension: str = "md", partial: bool = False) -> str:
+        return f"{self.results_root}/studies/{name}{'.partial' if partial else ''}.{extension}"
 
     def verified(self, dataset: str, extension: str, folder: str | None = None) -> str:
         """The report of `avsbench verify-data`."""

@@ -92,19 +92,26 @@ def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent],
         )
         for name in names
     ]
-    counts = {status: sum(a.status == status for a in absent) for status in ("failed", "not run", "skipped")}
-    failed = [f"{a.run}: {a.reason}" for a in absent if a.status == "failed"]
     strangers = [row.dataset for row in published.load() if row.dataset.lower() not in cards.dataset_cards()]
     return Board(
         scale=scale,
-        planned=len(runs),
-        complete=len(results),
-        problems=", ".join(f"{count} {status}" for status, count in counts.items() if count),
-        first_failure=failed[0] if failed else "",
+        **progress(runs, results, absent),
         partial=partial,
         sections=sections,
         other_sets={name: strangers.count(name) for name in dict.fromkeys(strangers)},
     )
+
+
+def progress(runs: list[Run], results: list[RunResult], absent: list[Absent]) -> dict:
+    """How far the runs of a page are: `planned`, `complete`, `problems` and `first_failure` of a `Board`."""
+    counts = {status: sum(a.status == status for a in absent) for status in ("failed", "not run", "skipped")}
+    failed = [f"{a.run}: {a.reason}" for a in absent if a.status == "failed"]
+    return {
+        "planned": len(runs),
+        "complete": len(results),
+        "problems": ", ".join(f"{count} {status}" for status, count in counts.items() if count),
+        "first_failure": failed[0] if failed else "",
+    }
 
 
 def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], scale: str) -> tables.Section:
@@ -117,11 +124,15 @@ def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], s
         parts += [tables.cost(rows), tables.provenance(rows)]
     parts += tables.without_score(absent)
     parts += [*measured_beside_published(card, rows), *published_tables(card)]
-    mark = "" if scale == "full" else f" · {scale}"
-    return tables.Section(f"{card.title}{mark}", _about(card, results), parts)
+    return tables.Section(titled(card.title, scale), about(card, results), parts)
 
 
-def _about(card: DatasetCard, results: list[RunResult]) -> list[str]:
+def titled(title: str, scale: str) -> str:
+    """A heading; numbers of a small scale are never shown without its name."""
+    return title if scale == "full" else f"{title} · {scale}"
+
+
+def about(card: DatasetCard, results: list[RunResult]) -> list[str]:
     """What must be known beside every number of a section."""
     sizes = {tuple(r.grids[GRID]["size"]) for r in results if r.grids[GRID]["size"]}
     sizes_text = ", ".join(f"{height} × {width}" for height, width in sorted(sizes)) or "each clip's own size"
@@ -131,7 +142,7 @@ def _about(card: DatasetCard, results: list[RunResult]) -> list[str]:
     return lines
 
 
-def render_markdown(board: Board) -> str:
+def render_markdown(board: object, template: str = TEMPLATE) -> str:
     """The page as Markdown; the same board gives the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -141,4 +152,4 @@ def render_markdown(board: Board) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
-    return environment.get_template(TEMPLATE).render(board=board)
+    return environment.get_template(template).render(board=board)

@@ -165,12 +165,14 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
     notes = [
         f"Ranked by `{names[0]}` alone. Mean over seeds ± sample standard deviation; one seed has no spread.",
         *legend(names),
-        *_incomplete(card, [entry for _, entry in ranked]),
-        *_imported([entry for _, entry in ranked]),
-        *_deviations([entry for _, entry in ranked]),
-        *_ensembles([entry for _, entry in ranked]),
+        *remarks(card, [entry for _, entry in ranked]),
     ]
     return Table("", columns, body, notes)
+
+
+def remarks(card: DatasetCard, rows: list[Entry]) -> list[str]:
+    """What must be known beside the numbers of some rows."""
+    return [*_incomplete(card, rows), *_imported(rows), *_deviations(rows), *_ensembles(rows)]
 
 
 def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:

@@ -11,10 +11,10 @@ import yaml
 from avsbench import cards
 
 FLOORS = [
-    {"errors", "paths", "closed_yaml"},
+    {"errors", "paths", "closed_yaml", "study_cards"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
-    {"datasets", "store", "features", "transforms", "config", "plan", "front_end_groups"},
+    {"datasets", "store", "features", "transforms", "config", "plan", "front_end_groups", "studies"},
     {"registry", "provenance", "spec"},
     {"evaluation", "predictor"},
     {"engine"},
