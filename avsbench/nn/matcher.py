@@ -128,14 +128,14 @@ class Matcher:
         if not len(targets):
             return [Pairs(*targets.frames.new_zeros(3, 0)) for _ in predictions]
         frames = len(targets.labels)
-        costs = [
+        each = [
             self.cost(prediction, targets, draw("match", layer, frames, self.points))
             for layer, prediction in enumerate(predictions)
         ]
         # A number that is not finite matches anything: the loss then is not finite either, and the engine says where.
-        costs = np.nan_to_num(torch.stack(costs).cpu().numpy())
-        found = np.stack([assign(each, targets.counts) for each in costs])
-        return [Pairs(*each) for each in torch.from_numpy(found).to(targets.frames.device)]
+        crossed = np.nan_to_num(torch.stack(each).cpu().numpy())
+        found = np.stack([assign(cost, targets.counts) for cost in crossed])
+        return [Pairs(*rows) for rows in torch.from_numpy(found).to(targets.frames.device)]
 
     def cost(self, prediction: Prediction, targets: Targets, points: Tensor) -> Tensor:
         """Weighted sum of `costs`, [F,Q,K]."""
