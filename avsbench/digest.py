@@ -83,6 +83,12 @@ def stage(name: str, method: str | None = None, parts: tuple[str, ...] = ()) -> 
     return digest.hexdigest()[:16]
 
 
+def file_digest(path: str | Path) -> str:
+    """sha256 of a file of any kind."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @functools.cache
 def source(path: Path) -> str:
     """The code of a file without comments, docstrings and layout."""

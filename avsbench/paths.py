@@ -12,7 +12,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/native/<split>.<k>of<n>.h5         original pictures, where a method asks for them
     data/<scale>/<dataset>/audio/<front end>/<split>.<k>of<n>.h5
     data/<scale>/<dataset>/audio/groups.json                  which front ends are computed together
-    data/<scale>/<dataset>/features/<feature>/<split>.<k>of<n>.h5
+    data/<scale>/<dataset>/features/<feature>-<generator>-<digest>/<split>.<k>of<n>.{h5,json}
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
     data/<scale>/<dataset>/index/<split>.complete.json        how many clips of how many can be used
     data/<scale>/vpo_build/                                   what VPO-style sets are built from, and the built sets
@@ -99,6 +99,14 @@ class Paths:
 
     def features(self, dataset: str, feature: str, split: str, shard: object, shards: object) -> str:
         return f"{self.dataset(dataset)}/features/{feature}/{self.shard_name(split, shard, shards)}.h5"
+
+    def feature_report(self, dataset: str, feature: str, split: str, shard: object, shards: object) -> str:
+        """What made a shard of features, and how many masks it found."""
+        return f"{self.features(dataset, feature, split, shard, shards).removesuffix('.h5')}.json"
+
+    def feature_masks(self, dataset: str, feature: str, split: str, shard: object, shards: object) -> str:
+        """The masks behind a shard of features, where they overlap; no declared output."""
+        return f"{self.features(dataset, feature, split, shard, shards).removesuffix('.h5')}.masks.h5"
 
     def index(self, dataset: str, split: str) -> str:
         return f"{self.dataset(dataset)}/index/{split}.parquet"

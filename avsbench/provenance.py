@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsbench import cards
+from avsbench.digest import file_digest
 from avsbench.errors import AvsbenchError
 from avsbench.paths import atomic
 from avsbench.spec import RunSpec
@@ -44,6 +45,7 @@ def describe_run(spec: RunSpec, method: "Method", device: "torch.device") -> dic
         "init": variant.init,
         "options": variant.options,
         "recipe": spec.recipe,
+        "features": {name: {**setting.record, "stored": setting.stored} for name, setting in spec.features.items()},
         "arrays": {end: spec.arrays[end] for end in variant.front_ends if end in spec.arrays},
         "code": spec.code,
         "git": git_commit(),
@@ -121,12 +123,6 @@ def encoder_digests(spec: RunSpec) -> dict[str, dict]:
 def index_digests(spec: RunSpec, splits: tuple[str, ...]) -> dict[str, str]:
     """Split -> sha256 of its index, which lists the clips."""
     return {split: file_digest(spec.paths.index(spec.dataset, split)) for split in splits}
-
-
-def file_digest(path: str | Path) -> str:
-    """sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from avsbench.features.settings import Setting
 from avsbench.paths import Paths
 
 
@@ -22,6 +23,7 @@ class RunSpec:
         gpus: how many were granted, fewer or more than the card asks for. None: what the card says.
         processes: of a training on the CPU; on GPUs there is one for each. None: one.
         arrays: front end -> name of the imported arrays that stand in its place.
+        features: feature -> what made it, of all that the variant sees.
         code: digest of the source that the result depends on.
         resume: continue from an earlier state of the same run, if there is one.
         save_every: seconds between two resume states inside an epoch.
@@ -40,6 +42,7 @@ class RunSpec:
     gpus: int | None = None
     processes: int | None = None
     arrays: dict = field(default_factory=dict)
+    features: dict[str, Setting] = field(default_factory=dict)
     code: str = ""
     resume: bool = True
     save_every: float = 300.0

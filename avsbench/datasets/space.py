@@ -89,6 +89,17 @@ def before_audio(card: DatasetCard, plan: Plan, shapes: dict[str, tuple[int, ...
     _require_rest(rest, f"{', '.join(shapes)} of {card.name}")
 
 
+def before_features(card: DatasetCard, plan: Plan, stored: str) -> None:
+    """`require` room for all shards of a feature, a byte a pixel, that do not exist yet."""
+    side, rest = card.stored_size(plan.image_size), {}
+    for split in SPLITS:
+        count = plan.shard_count(card.name, split)
+        files = (plan.paths.features(card.name, stored, split, shard, count) for shard in range(count))
+        shape = (side, side) if side else (640, 480)
+        rest |= dict.fromkeys(files, array_bytes(card, plan.scale, split, shape) // 4)
+    _require_rest(rest, f"{stored} of {card.name}")
+
+
 def _require_rest(sizes: dict[str, int], what: str) -> None:
     rest = {file: size for file, size in sizes.items() if not Path(file).exists()}
     if rest:

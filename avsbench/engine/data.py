@@ -25,6 +25,18 @@ def own_sizes(variant: Variant, dataset: DatasetCard) -> bool:
     return dataset.native or variant.native
 
 
+def stored_features(spec: RunSpec, variant: Variant) -> dict[str, str]:
+    """Feature -> its name in the store, of all that a run sees.
+
+    Raises:
+        AvsbenchError: the run was not told what makes a feature that its card asks for.
+    """
+    missing = [name for name in variant.features if name not in spec.features]
+    if missing:
+        raise AvsbenchError(f"{spec}: nothing says what makes {', '.join(missing)}", expected="RunSpec(features={…})")
+    return {name: spec.features[name].stored for name in variant.features}
+
+
 @dataclass(frozen=True)
 class Share:
     """What one forward pass of a step sees.
@@ -125,7 +137,7 @@ class StoredData:
         group: Group | None = None,
         augment: bool = True,
     ):
-        inputs = {"front_ends": tuple(variant.front_ends), "features": tuple(variant.features)}
+        inputs = {"front_ends": tuple(variant.front_ends), "features": stored_features(spec, variant)}
         self.spec, self.dataset, self.on_gpu = spec, dataset, on_gpu
         self.group = group or Group()
         self.batch: int = spec.recipe["batch"]
@@ -136,8 +148,9 @@ class StoredData:
         alone = not variant.method.batch_independent or own_sizes(variant, dataset)
         self.validation_batch = 1 if alone else self.division.micro_batch
         clips = dataset.splits[spec.scale]
-        # What fits stays in memory, raw: three colours and a mask a pixel.
-        inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * 4 < CACHE_BYTES
+        # What fits stays in memory, raw: three colours, a mask and the indices of a feature a pixel.
+        planes = 4 + len(variant.features)
+        inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * planes < CACHE_BYTES
         inputs["image_size"] = spec.image_size
         inputs |= {"native": variant.native, "arrays": spec.arrays}
         transform = method.transforms(spec.recipe) if augment else None

@@ -9,7 +9,7 @@ from avsbench import cards, provenance, registry
 from avsbench.contract import Method
 from avsbench.devices import lease_for
 from avsbench.engine.compute import exact
-from avsbench.engine.data import own_sizes
+from avsbench.engine.data import own_sizes, stored_features
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.ensemble import Ensemble, member_files
@@ -68,7 +68,7 @@ def _predict(
         dataset,
         SPLIT,
         front_ends=variant.front_ends,
-        features=variant.features,
+        features=stored_features(spec, variant),
         arrays=spec.arrays,
         masks=False,
         native=variant.native,

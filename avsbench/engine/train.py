@@ -167,7 +167,7 @@ def load_initial(method: Method, spec: RunSpec, variant: Variant) -> dict | None
 def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
     """Digest of everything the trained weights depend on: a resume state of another identity is not continued."""
     parts = {key: record[key] for key in ("seed", "code", "recipe", "image_size", "init", "options", "data")}
-    parts |= {key: record[key] for key in ("encoders", "arrays", "initial_weights")}
+    parts |= {key: record[key] for key in ("encoders", "arrays", "features", "initial_weights")}
     parts |= {"run": str(spec), "torch": torch.__version__, "device": record["device"]["type"]}
     # The index lists clips; sizes and dates of the shards tell whether their content was made anew.
     files = []
@@ -179,7 +179,8 @@ def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
             files += [spec.paths.audio(spec.dataset, name, split, shard, count) for name in heard]
             if variant.native:
                 files.append(spec.paths.native(spec.dataset, split, shard, count))
-            files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in variant.features]
+            seen = [setting.stored for setting in spec.features.values()]
+            files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in seen]
     parts["files"] = [
         (Path(file).name, os.path.getsize(file), os.stat(file).st_mtime_ns) for file in files if os.path.exists(file)
     ]
@@ -196,6 +197,7 @@ def describe_weights(spec: RunSpec) -> dict:
         "seed": spec.seed,
         "code": spec.code,
         "recipe": spec.recipe,
+        "features": {name: setting.chosen for name, setting in spec.features.items()},
     }
 
 

@@ -62,6 +62,7 @@ class GeneratorCard:
         name: as the configuration writes it.
         title: in words, with the source.
         version: raised when the same options give other masks; part of every output path.
+        finds: proposes masks at all.
         partition: its masks tile the picture, without overlap and gap.
         needs_gpu: takes a GPU beyond mini (seconds a frame without one).
         published: the published numbers of COMBO and NTAVS rest on such masks.
@@ -74,6 +75,7 @@ class GeneratorCard:
     name: str
     title: str
     version: int
+    finds: bool = True
     partition: bool = False
     needs_gpu: bool = False
     published: bool = False
@@ -85,6 +87,11 @@ class GeneratorCard:
     @property
     def needs_weights(self) -> bool:
         return bool(self.weights)
+
+    @property
+    def overlaps(self) -> bool:
+        """Its masks may overlap, so that an index image does not show all of each."""
+        return self.finds and not self.partition and self.module is not None
 
 
 @functools.cache

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from avsbench.errors import AvsbenchError
+from avsbench.features import Generator, Proposals
+from avsbench.media.images import resize_mask
+
 MOST = 255
 """Masks of a frame that an index image of 8 bits can tell apart."""
 _LOG = logging.getLogger(__name__)
@@ -48,3 +52,55 @@ def coloured(indices: np.ndarray) -> np.ndarray:
     """Indices uint8 [T,H,W] -> colours uint8 [T,3,H,W]; stored colours [T,H,W,3] keep theirs."""
     colours = palette()[indices] if indices.ndim == 3 else indices
     return np.ascontiguousarray(np.moveaxis(colours, -1, 1))
+
+
+def indices_of(colours: np.ndarray) -> np.ndarray:
+    """Colours of the palette uint8 [...,3] -> the first index of each, uint8 [...]; the inverse of `coloured`."""
+    codes, first = np.unique(palette() @ _CODE, return_index=True)
+    return first[np.searchsorted(codes, colours @ _CODE)].astype(np.uint8)
+
+
+def stray_colour(colours: np.ndarray) -> tuple[int, int, int] | None:
+    """A colour of uint8 [...,3] that is not of the palette; None if there is none."""
+    stray = np.setdiff1d(colours @ _CODE, palette() @ _CODE)
+    return tuple(int(stray[0]) >> shift & 255 for shift in (16, 8, 0)) if len(stray) else None
+
+
+_CODE = np.array([1 << 16, 1 << 8, 1])
+"""Weights that make one number of a colour."""
+
+
+def of_frames(
+    generator: Generator, frames: np.ndarray, size: int | None = None, rule: str = "squash"
+) -> tuple[np.ndarray, list[Proposals]]:
+    """The index images of T frames uint8 [T,H,W,3], and the proposals that they were made of.
+
+    Args:
+        size: side S of the index images; None keeps the size of the frames.
+        rule: how frames of another size become S x S, "squash" or "crop" (`avsbench.media.images`); nearest pixel.
+
+    Returns:
+        uint8 [T,S,S] (or [T,H,W]), and T proposals at the size of the frames.
+
+    Raises:
+        AvsbenchError: the generator gives something else than masks of the size of the frames.
+    """
+    proposals = generator.propose_frames(np.ascontiguousarray(frames))
+    for found in proposals:
+        _check(found, frames.shape[1:3])
+    if len(proposals) != len(frames):
+        raise AvsbenchError("the generator lost frames", found=len(proposals), expected=len(frames))
+    images = [index_image(found.masks) for found in proposals]
+    if size is not None:
+        images = [resize_mask(image, size, rule) for image in images]
+    return np.stack(images), proposals
+
+
+def _check(found: Proposals, size: tuple[int, int]) -> None:
+    masks, scores = found.masks, found.scores
+    if masks.dtype != bool or masks.shape[1:] != size or scores.dtype != np.float32 or scores.shape != masks.shape[:1]:
+        raise AvsbenchError(
+            "the generator gives something else than masks and scores",
+            found=f"{masks.dtype} {list(masks.shape)}, {scores.dtype} {list(scores.shape)}",
+            expected=f"bool [N,{size[0]},{size[1]}], float32 [N]",
+        )

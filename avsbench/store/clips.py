@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
+from avsbench.features import MASKIGE
+from avsbench.features.maskige import coloured
 from avsbench.paths import Paths
 from avsbench.store.originals import NativeReader
 from avsbench.store.shards import REBUILD, ArrayReader, ShardReader
@@ -23,7 +25,8 @@ class ClipDataset(Dataset):
     """The clips of one split in csv order, from shards.
 
     An item is a dict: clip_id; position (csv row in the split); frames uint8 [T,3,H,W]; real bool [T], all True; audio
-    {front end: float32 [T,...]}; features {name: [T,...]}; and with `masks` also masks int64 [T,H,W] (255 = ignore or
+    {front end: float32 [T,...]}; features {name: [T,...]}, a
+    maskige in colours uint8 [T,3,H,W]; and with `masks` also masks int64 [T,H,W] (255 = ignore or
     not annotated) and annotated bool [T]. T is the clip's own number of frames. Each call gives fresh tensors.
 
     Files are opened when they are first needed, by each process for itself.
@@ -33,7 +36,7 @@ class ClipDataset(Dataset):
         card: the data-set card.
         split: train, val or test.
         front_ends: names of audio front ends to read.
-        features: names of derived arrays to read.
+        features: names of derived arrays to read, or name -> name in the store.
         transform: augmentation, (clip, generator) -> clip; may change its argument.
         masks: read masks; without them a batch has None for masks and annotated.
         cache: keep what was read in memory (frames and masks as bytes); for data sets that fit.
@@ -51,7 +54,7 @@ class ClipDataset(Dataset):
         card: DatasetCard,
         split: str,
         front_ends: Sequence[str] = (),
-        features: Sequence[str] = (),
+        features: Sequence[str] | Mapping[str, str] = (),
         transform: Transform | None = None,
         masks: bool = True,
         *,
@@ -61,7 +64,8 @@ class ClipDataset(Dataset):
         arrays: Mapping[str, str] | None = None,
     ):
         self.paths, self.card, self.split = paths, card, split
-        self.front_ends, self.features = tuple(front_ends), tuple(features)
+        self.front_ends = tuple(front_ends)
+        self.features = dict(features) if isinstance(features, Mapping) else {name: name for name in features}
         self.transform, self.masks, self.cache = transform, masks, cache
         self.arrays = dict(arrays or {})
         self.native = native and not card.native  # where clips keep their size, shards hold the originals
@@ -141,7 +145,7 @@ class ClipDataset(Dataset):
             "masks": torch.from_numpy(masks) if self.masks else None,
             "annotated": torch.from_numpy(row["annotated"].copy()) if self.masks else None,
             "audio": {name: self._array("audio", self.arrays.get(name, name), shard, row) for name in self.front_ends},
-            "features": {name: self._array("features", name, shard, row) for name in self.features},
+            "features": {name: self._feature(name, shard, row, frames.shape[2:]) for name in self.features},
         }
         if self.cache:
             self._kept[number] = clip
@@ -157,6 +161,8 @@ class ClipDataset(Dataset):
             clip["annotated"] = own(stored["annotated"])
         for kind in ("audio", "features"):
             clip[kind] = {name: own(array) for name, array in stored[kind].items()}
+        if MASKIGE in clip["features"]:  # kept as indices: a third of the memory
+            clip["features"][MASKIGE] = torch.from_numpy(coloured(clip["features"][MASKIGE].numpy()))
         return clip
 
     def original_size(self, clip_id: str) -> tuple[int, int]:
@@ -195,6 +201,17 @@ class ClipDataset(Dataset):
                 hint=REBUILD,
             )
         return torch.from_numpy(array)
+
+    def _feature(self, name: str, number: int, row: dict, size: tuple[int, int]) -> torch.Tensor:
+        array = self._array("features", self.features[name], number, row)
+        if name == MASKIGE and array.shape[1:3] != size:
+            raise AvsbenchError(
+                f"{self.features[name]}: the maskiges of clip {row['clip_id']} are of another size than its frames",
+                found=f"{list(array.shape[1:3])}",
+                expected=f"{list(size)}",
+                hint="a method that sees original pictures (native: true) cannot see maskiges; else: " + REBUILD,
+            )
+        return array
 
     def _reader(self, kind: type, path: str, expect: dict, number: int):
         """The open file, opened now if this process has not yet."""

@@ -14,7 +14,8 @@ FLOORS = [
     {"errors", "paths", "closed_yaml", "study_cards"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
-    {"datasets", "store", "features", "transforms", "config", "plan", "front_end_groups", "studies"},
+    {"datasets", "store", "features", "transforms", "config", "front_end_groups"}
+    | {"plan", "plan_features", "plan_sources", "studies"},
     {"registry", "provenance", "spec"},
     {"evaluation", "predictor"},
     {"engine"},

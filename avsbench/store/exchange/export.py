@@ -54,7 +54,8 @@ def export(
     Args:
         out: a folder that is empty, or that an earlier export of the same data set and scale wrote.
         what: kinds of files, of WHAT. `processed` exists for AVSS only and is otherwise left out.
-        label: ends the names of the front ends and maskiges to take: "released" for imported ones.
+        label: ends the names of the front ends and maskiges to take: "released" for imported ones,
+            "<generator>-<digest>" for maskiges of this suite.
 
     Returns:
         The content of EXPORT.json.
@@ -137,12 +138,13 @@ def _array_names(card: DatasetCard, what: tuple[str, ...], label: str) -> dict[s
     """Front end, or "maskige", as the layout knows it -> the name of the stored arrays."""
     kinds = [end for kind in ("log_mel", "msai") if kind in what for end in layout.front_ends(card, kind)]
     kinds += [MASKIGE] if MASKIGE in what else []
-    return {kind: f"{kind}_{label}" if label else kind for kind in kinds}
+    mark = "-" if "-" in label else "_"  # ours are called maskige-<generator>-<digest>
+    return {kind: f"{kind}{mark}{label}" if label else kind for kind in kinds}
 
 
 def _command(kind: str) -> str:
     if kind == MASKIGE:
-        return "`avsbench import --what maskige` reads an author's, then export with --name"
+        return "export with --name <generator>-<digest> (see `features/`), or `avsbench import` an author's maskiges"
     return f"`avsbench audio --front-end {kind}` computes it for one shard; imported ones need --name"
 
 

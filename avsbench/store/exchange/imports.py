@@ -12,7 +12,7 @@ from tqdm import tqdm
 from avsbench.cards import DatasetCard
 from avsbench.datasets import reader as reader_of
 from avsbench.errors import AvsbenchError
-from avsbench.features import MASKIGE, maskige
+from avsbench.features import MASKIGE
 from avsbench.paths import Paths, atomic
 from avsbench.store.exchange import layout
 from avsbench.store.legacy import read_legacy_log_mel
@@ -139,36 +139,11 @@ def read_maskiges(card: DatasetCard, root: Path, files) -> np.ndarray:
 
     Raises FileNotFoundError for a missing file, AvsbenchError for one that is not as published.
     """
-    from PIL import Image
-
     images = []
     for path in layout.maskige_files(card, root, files):
         if not path.is_file():
             raise FileNotFoundError(path)
-        try:
-            with Image.open(path) as image:
-                mode, array = image.mode, np.asarray(image)
-                colours = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
-        except Exception as error:  # a damaged picture fails in many ways
-            raise AvsbenchError(f"{path}: the maskige cannot be read", found=type(error).__name__) from None
-        if mode not in ("P", "RGB"):
-            raise AvsbenchError(f"{path}: wrong kind of picture", found=f"mode {mode}", expected="P or RGB")
-        _check_colours(path, array, colours)
-        if images and array.shape != images[0].shape:
-            raise AvsbenchError(f"{path}: another form than the clip's first", found=array.shape)
-        images.append(array)
+        images.append(layout.read_maskige(path))
+        if images[-1].shape != images[0].shape:
+            raise AvsbenchError(f"{path}: another form than the clip's first", found=images[-1].shape)
     return np.stack(images)
-
-
-def _check_colours(path: Path, array: np.ndarray, colours: np.ndarray) -> None:
-    known = maskige.palette()
-    if array.ndim == 2:
-        used = np.unique(array[array < 150])
-        if len(used) and (used[-1] >= len(colours) or (colours[used] != known[used]).any()):
-            raise AvsbenchError(f"{path}: wrong palette", expected="the 150 colours of ADE20K")
-        return
-    weights = np.array([1 << 16, 1 << 8, 1])
-    stray = np.setdiff1d(array @ weights, known @ weights)
-    if len(stray):
-        red, green, blue = (int(stray[0]) >> shift & 255 for shift in (16, 8, 0))
-        raise AvsbenchError(f"{path}: a colour that is not of the palette", found=f"({red}, {green}, {blue})")

@@ -5,9 +5,12 @@ Sources: AVSBench (`audio_log_mel`), COMBO (`audio.pkl`, `processed_*`, `pre_SAM
 
 from pathlib import Path
 
+import numpy as np
+
 from avsbench.cards import DatasetCard
 from avsbench.datasets.clip import ClipFiles
 from avsbench.errors import AvsbenchError
+from avsbench.features import maskige
 
 WINDOWS = (256, 512, 1024)
 """Samples of the three windows of NTAVS."""
@@ -55,3 +58,30 @@ def _beside(root: Path, file: Path, folder: str) -> Path:
     """`s4_data/<any>/rest` -> `s4_data/<folder>/rest`."""
     data, _, *rest = file.relative_to(root).parts
     return root.joinpath(data, folder, *rest)
+
+
+def read_maskige(path: Path) -> np.ndarray:
+    """A maskige as stored: indices uint8 [H,W] (mode P) or colours uint8 [H,W,3] (mode RGB).
+
+    Raises:
+        AvsbenchError: a file that cannot be read, another mode, another palette, or a colour that no mask has.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode, array = image.mode, np.asarray(image)
+            colours = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    except Exception as error:  # a damaged picture fails in many ways
+        raise AvsbenchError(f"{path}: the maskige cannot be read", found=type(error).__name__) from None
+    if mode not in ("P", "RGB"):
+        raise AvsbenchError(f"{path}: wrong kind of picture", found=f"mode {mode}", expected="P or RGB")
+    if mode == "RGB":
+        stray = maskige.stray_colour(array)
+        if stray is not None:
+            raise AvsbenchError(f"{path}: a colour that is not of the palette", found=str(stray))
+        return array
+    used = np.unique(array[array < 150])
+    if len(used) and (used[-1] >= len(colours) or (colours[used] != maskige.palette()[used]).any()):
+        raise AvsbenchError(f"{path}: wrong palette", expected="the 150 colours of ADE20K")
+    return array

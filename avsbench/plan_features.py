@@ -1,0 +1,82 @@
+"""The part of a plan that says which features are derived, of what, and by which generator."""
+
+import functools
+
+from avsbench import cards, digest
+from avsbench.errors import AvsbenchError
+from avsbench.features.settings import Setting, resolve
+from avsbench.paths import Paths
+from avsbench.plan_sources import compact
+
+
+class Features:
+    """Features of the variants that a configuration runs."""
+
+    config: dict
+    paths: Paths
+    runs: list
+
+    def features(self, variant: str) -> dict[str, Setting]:
+        """Feature -> what makes it, of all that a variant sees."""
+        if variant not in self._features:
+            found, configured = cards.variant(variant), self.config.get("features", {})
+            studied = found.changes.get("features", {})
+            self._features[variant] = {
+                name: resolve(name, self.paths, configured.get(name, {}), studied.get(name, {}))
+                for name in dict.fromkeys(found.features)
+            }
+        return self._features[variant]
+
+    def feature_label(self, variant: str) -> str:
+        """Names of the generators, for the leaderboard: numbers with masks of two generators do not compare."""
+        return "+".join(setting.generator for setting in self.features(variant).values())
+
+    @functools.cached_property
+    def _features(self) -> dict[str, dict[str, Setting]]:
+        return {}
+
+    @functools.cached_property
+    def feature_settings(self) -> dict[str, Setting]:
+        """Name in the store -> setting, of all that some run sees."""
+        return {setting.stored: setting for run in self.runs for setting in self.features(run.variant).values()}
+
+    def feature_setting(self, stored: str) -> Setting:
+        """The setting behind a name in the store."""
+        if stored not in self.feature_settings:
+            raise AvsbenchError(
+                f"{stored}: no run of this configuration sees these features",
+                expected=f"one of {', '.join(self.feature_settings) or 'none'}",
+            )
+        return self.feature_settings[stored]
+
+    def feature_shards(self, dataset: str, variant: str, split: str) -> list[str]:
+        """The shards of all features of a variant, of one split."""
+        count = cards.dataset(dataset).shards[self.paths.scale][split]
+        names = [setting.stored for setting in self.features(variant).values()]
+        return [self.paths.features(dataset, name, split, shard, count) for name in names for shard in range(count)]
+
+    def feature_inputs(self, stored: str, dataset: str, split: str, shard: object, shards: object) -> list[str]:
+        """What a shard of features is made of: the shard of clips, the original pictures, the weights."""
+        setting, place = self.feature_setting(stored), (dataset, split, shard, shards)
+        native = setting.pictures == "native" and not cards.dataset(dataset).native
+        files = [self.paths.shard(*place), *([self.paths.native(*place)] if native else [])]
+        return files + ([setting.weights] if setting.weights else [])
+
+    def feature_code(self, stored: str) -> str:
+        """Digest of the stage and of the one generator that it runs."""
+        module = self.feature_setting(stored).card.module
+        return digest.stage("features", parts=(module,) if module else ())
+
+    def feature_gpus(self, stored: str) -> int:
+        """GPUs of a job: one where the generator wants it and the configuration does not forbid it."""
+        return int(self.feature_setting(stored).card.needs_gpu and self.config.get("device") != "cpu")
+
+    def feature_option(self, stored: str) -> list[str]:
+        """What the verb `features` is told."""
+        setting = self.feature_setting(stored)
+        return ["--feature", setting.feature, "--settings", compact(setting.chosen)]
+
+    def features_option(self, variant: str) -> list[str]:
+        """What the verbs of a run are told about its features."""
+        settings = self.features(variant)
+        return ["--features", compact({name: each.chosen for name, each in settings.items()})] if settings else []

@@ -1,0 +1,35 @@
+"""The masks that a generator proposed, kept beside index images that show only what lies on top.
+
+/<clip id>   uint8 [masks of all T frames, ceil(HW/8)]: the bits of each mask, row by row, gzip;
+             attrs counts (int [T], masks of each frame), size (int [2], H and W)
+"""
+
+import numpy as np
+
+from avsbench.store.files import FileReader, FileWriter, check_clip_id, set_attribute
+
+
+class MaskWriter(FileWriter):
+    """Writes masks. Use inside `paths.atomic`."""
+
+    def add(self, clip_id: str, masks: list[np.ndarray]) -> None:
+        """Add one clip: of each of its T frames bool [N,H,W]."""
+        size = masks[0].shape[1:]
+        bits = np.packbits(np.concatenate([frame.reshape(len(frame), -1) for frame in masks]), axis=1)
+        pressed = {"chunks": (1, bits.shape[1]), "compression": "gzip", "compression_opts": 4} if len(bits) else {}
+        stored = self._file.create_dataset(check_clip_id(clip_id), data=bits, **pressed)
+        set_attribute(stored, "counts", np.array([len(frame) for frame in masks]))
+        set_attribute(stored, "size", np.array(size))
+        self._sink.check()
+
+
+class MaskReader(FileReader):
+    """Reads masks."""
+
+    def masks(self, clip_id: str) -> list[np.ndarray]:
+        """Of each of the T frames of a clip bool [N,H,W], as the generator gave them."""
+        with self._readable(f"clip {clip_id}"):
+            stored = self._entry(clip_id)
+            height, width = stored.attrs["size"]
+            flat = np.unpackbits(stored[()], axis=1, count=height * width).astype(bool)
+            return np.split(flat.reshape(-1, height, width), np.cumsum(stored.attrs["counts"])[:-1])
