@@ -31,6 +31,12 @@ def load_encoder(module: nn.Module, card: EncoderCard, scale: str, paths: Paths)
         AvsbenchError: the file is missing, damaged, another one than published, or does not fit the module.
     """
     file = encoder_file(card, scale, paths)
+    load_file(module, card, file, scale)
+    return file
+
+
+def load_file(module: nn.Module, card: EncoderCard, file: str, scale: str = "full") -> None:
+    """Load an encoder from `file` (at mini its stand-in), wherever that lies; errors as `load_encoder`."""
     if not Path(file).is_file():
         raise _missing(card, scale, file)
     if scale != "mini":
@@ -43,7 +49,6 @@ def load_encoder(module: nn.Module, card: EncoderCard, scale: str, paths: Paths)
             f"{file}: {error.what}", found=error.found, expected=error.expected, hint=_replace_hint(card, scale)
         ) from None
     log.info("%s: %d tensors from %s", card.name, len(state), file)
-    return file
 
 
 def fetch(file: str, paths: Paths) -> str:
