@@ -21,7 +21,6 @@ UNTRAINED = "none"
 """The seed of a variant that needs no training: one run, whatever seeds the configuration asks for."""
 PRETRAIN_DATASETS = ("s4", "avss")
 """Stand-ins learn from these: S4 names a category per clip, AVSS a class per pixel; MS3 has neither."""
-PRETRAIN_FRONT_ENDS = ("vggish_mel",)
 
 
 @dataclass(frozen=True, order=True)
@@ -230,7 +229,11 @@ class Plan:
 
     def _wanted_front_ends(self, dataset: str) -> set[str]:
         """What the variants of the configuration, and stand-ins of pretrained encoders, hear of a data set."""
-        wanted = set(PRETRAIN_FRONT_ENDS if self.scale == "mini" and dataset in PRETRAIN_DATASETS else ())
+        wanted = set()
+        if self.scale == "mini" and dataset in PRETRAIN_DATASETS:
+            pairs = {(run.variant, run.dataset) for run in self.runs}
+            encoders = {name for variant, on in pairs for name in cards.variant(variant).encoders_on(on).values()}
+            wanted |= {front_end for name in encoders for front_end in cards.encoder(name).front_ends}
         for name in {run.variant for run in self.runs if run.dataset == dataset}:
             variant = cards.variant(name)
             where = f"{variant.method.path}: inputs.front_ends"

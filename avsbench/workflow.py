@@ -10,7 +10,7 @@ from pathlib import Path
 from avsbench import cards, devices
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
-from avsbench.plan import PRETRAIN_DATASETS, PRETRAIN_FRONT_ENDS, Plan
+from avsbench.plan import PRETRAIN_DATASETS, Plan
 
 _locks: list = []
 
@@ -77,8 +77,8 @@ def refresh_manifests(plan: Plan) -> None:
                 path.touch()
 
 
-def pretrain_inputs(plan: Plan) -> list[str]:
-    """Training data that `pretrain_mini` reads; nothing at other scales."""
+def pretrain_inputs(plan: Plan, encoder: str) -> list[str]:
+    """Training data from which `pretrain_mini` makes the stand-in of an encoder; nothing at other scales."""
     if plan.scale != "mini":
         return []
     files = []
@@ -87,7 +87,7 @@ def pretrain_inputs(plan: Plan) -> list[str]:
         files += [plan.paths.index(dataset, "train"), *plan.shards(dataset, "train")]
         files += [
             plan.paths.audio(dataset, front_end, "train", shard, count)
-            for front_end in PRETRAIN_FRONT_ENDS
+            for front_end in cards.encoder(encoder).front_ends
             for shard in range(count)
         ]
     return files

@@ -7,6 +7,7 @@ result as they load a published file. Each data set has a classifier of its own,
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,14 +20,15 @@ from avsbench.engine.checkpoint import save_weights
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
 from avsbench.nn.backbones import visual_encoder
-from avsbench.nn.vggish import EMBEDDING, audio_encoder
+from avsbench.nn.ced import ced
+from avsbench.nn.vggish import EMBEDDING, VGGish, audio_encoder
 from avsbench.paths import Paths
 from avsbench.store.clips import ClipDataset
 
 log = logging.getLogger(__name__)
 
-FRONT_END = "vggish_mel"
-EPOCHS = {"visual": 10, "audio": 16}
+EPOCHS = {"visual": 10, "audio": 16, "ced": 10}
+"""By family, or else by kind."""
 RATE = 3e-3
 BATCH = 32
 CROP = 64
@@ -71,22 +73,21 @@ def pretrain_stand_in(
         )
     seed_everything("stand-in", encoder.name, seed)
     start = time.perf_counter()
-    splits = [ClipDataset(paths, card, "train", front_ends=(FRONT_END,), masks=True) for card in datasets]
+    splits = [ClipDataset(paths, card, "train", front_ends=encoder.front_ends, masks=True) for card in datasets]
+    network = vector_of(encoder, paths.scale)
     if encoder.kind == "audio":
-        network: nn.Module = audio_encoder(encoder.family, paths.scale)
-        network.apply(_for_relu)
-        width, examples, augment = EMBEDDING, [heard(split) for split in splits], mix_sounds
+        # What each front end makes of a data set is a set of its own; one classifier serves them all.
+        examples, augment = [[heard(split, name) for name in encoder.front_ends] for split in splits], mix_sounds
     else:
-        network = Pooled(visual_encoder(encoder.family, paths.scale))
-        width, examples, augment = network.width, [seen(split) for split in splits], flip
-    heads = nn.ModuleList(nn.Linear(width, part.classes) for part in examples)
-    fit(network, heads, examples, augment, epochs or EPOCHS[encoder.kind], encoder.name)
+        examples, augment = [[seen(split)] for split in splits], flip
+    heads = nn.ModuleList(nn.Linear(network.width, parts[0].classes) for parts in examples)
+    usual = EPOCHS.get(encoder.family, EPOCHS[encoder.kind])
+    fit(network, heads, examples, augment, epochs or usual, encoder.name)
     accuracy = {card.name: score(network, heads[i], examples[i]) for i, card in enumerate(datasets)}
-    inner = network.encoder if isinstance(network, Pooled) else network
-    if encoder.kind == "audio":
-        _unit_scale(network, examples)
+    if isinstance(network.encoder, VGGish):
+        _unit_scale(network.encoder, [part for parts in examples for part in parts])
     about = {"encoder": encoder.name, "scale": paths.scale, "seed": seed, "accuracy": accuracy}
-    save_weights(out, inner.state_dict(), about)
+    save_weights(out, network.encoder.state_dict(), about)
     shown = ", ".join(f"{name} {value:.0%}" for name, value in accuracy.items())
     log.info("stand-in for %s: %s of the training examples in %.0f s", encoder.name, shown, time.perf_counter() - start)
     return accuracy
@@ -111,24 +112,48 @@ def _unit_scale(network: nn.Module, examples: list[Examples]) -> None:
     last.bias /= embedding.std()
 
 
-class Pooled(nn.Module):
-    """A visual encoder with its two deepest maps averaged over space: images [N,3,H,W] -> [N,width]."""
+class Vector(nn.Module):
+    """An encoder, and how its result becomes one vector for a classifier: [N,…] -> [N,width]."""
 
-    def __init__(self, encoder: nn.Module):
+    def __init__(self, encoder: nn.Module, width: int, pool: Callable[[nn.Module, Tensor], Tensor]):
         super().__init__()
-        self.encoder = encoder
-        self.width = sum(encoder.channels[-2:])
+        self.encoder, self.width, self.pool = encoder, width, pool
 
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([level.mean(dim=(2, 3)) for level in self.encoder(images)[-2:]], dim=1)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.pool(self.encoder, inputs)
 
 
-def heard(split: ClipDataset) -> Examples:
+def vector_of(card: EncoderCard, scale: str) -> Vector:
+    """The small member of a family with random weights; inputs are images [N,3,H,W] or log-mel examples [N,1,S,M]."""
+    if card.kind == "visual":
+        visual = visual_encoder(card.family, scale)
+        return Vector(visual, sum(visual.channels[-2:]), _mean_of_deepest)
+    if card.family == "ced":
+        hearing = _wide(ced(scale))
+        return Vector(hearing, hearing.width, lambda encoder, mel: encoder(mel[:, 0].mT).mean(dim=1))
+    return Vector(audio_encoder(card.family, scale).apply(_for_relu), EMBEDDING, lambda encoder, mel: encoder(mel))
+
+
+def _wide(network: nn.Module) -> nn.Module:
+    """A transformer that learns in a few hundred steps: CED's own weights of 0.02 need thousands to come off zero."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("positions"):
+            nn.init.normal_(parameter, std=0.2)
+        elif parameter.ndim == 2:
+            nn.init.xavier_uniform_(parameter)
+    return network
+
+
+def _mean_of_deepest(encoder: nn.Module, images: Tensor) -> Tensor:
+    return torch.cat([level.mean(dim=(2, 3)) for level in encoder(images)[-2:]], dim=1)
+
+
+def heard(split: ClipDataset, front_end: str) -> Examples:
     """Log-mel examples and what sounds in each: the clip's category, or the classes in the mask of that second."""
     inputs, targets = [], []
     categories = _categories(split)
     for clip in _clips(split):
-        mel, masks = clip["audio"][FRONT_END], clip["masks"]
+        mel, masks = clip["audio"][front_end], clip["masks"]
         for t in range(len(mel)):
             if categories:
                 target = F.one_hot(torch.tensor(categories.index(clip["category"])), len(categories))
@@ -162,22 +187,28 @@ def seen(split: ClipDataset) -> Examples:
     return Examples(torch.stack(inputs), torch.tensor(targets), len(categories) or split.card.num_classes)
 
 
-def fit(network: nn.Module, heads: nn.ModuleList, examples: list[Examples], augment, epochs: int, name: str) -> None:
-    """Minimise the classification loss over all data sets; one batch of each data set a step."""
+def fit(
+    network: nn.Module, heads: nn.ModuleList, examples: list[list[Examples]], augment, epochs: int, name: str
+) -> None:
+    """Minimise the classification loss over all data sets; one batch of each a step, in equal parts of its sets."""
     parameters = [*network.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-2)
-    steps = max(-(-len(part.inputs) // BATCH) for part in examples) * epochs
+    share = BATCH // len(examples[0])
+    steps = max(-(-len(part.inputs) // share) for parts in examples for part in parts) * epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     network.train()
-    orders = [torch.empty(0, dtype=torch.long) for _ in examples]
+    orders = [[torch.empty(0, dtype=torch.long) for _ in parts] for parts in examples]
     for _ in tqdm(range(steps), desc=f"stand-in for {name}", unit="step", disable=None):
         loss = torch.zeros(())
-        for i, part in enumerate(examples):
-            if len(orders[i]) < min(BATCH, len(part.inputs)):
-                orders[i] = torch.randperm(len(part.inputs))
-            chosen, orders[i] = orders[i][:BATCH], orders[i][BATCH:]
-            inputs, targets = augment(part.inputs[chosen], part.targets[chosen])
-            loss = loss + _loss(heads[i](network(inputs)), targets)
+        for head, parts, order in zip(heads, examples, orders, strict=True):
+            drawn = []
+            for i, part in enumerate(parts):
+                if len(order[i]) < min(share, len(part.inputs)):
+                    order[i] = torch.randperm(len(part.inputs))
+                chosen, order[i] = order[i][:share], order[i][share:]
+                drawn.append(augment(part.inputs[chosen], part.targets[chosen]))
+            inputs, targets = map(torch.cat, zip(*drawn, strict=True))
+            loss = loss + _loss(head(network(inputs)), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -209,12 +240,13 @@ def flip(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def score(network: nn.Module, head: nn.Module, examples: Examples) -> float:
+def score(network: nn.Module, head: nn.Module, sets: list[Examples]) -> float:
     """Share of examples whose class, or whose whole set of classes, is right."""
-    logits = torch.cat([head(network(part)) for part in examples.inputs.split(128)])
-    if examples.targets.is_floating_point():
-        return ((logits > 0) == (examples.targets > 0.5)).all(dim=1).float().mean().item()
-    return (logits.argmax(dim=1) == examples.targets).float().mean().item()
+    logits = torch.cat([head(network(part)) for each in sets for part in each.inputs.split(128)])
+    targets = torch.cat([each.targets for each in sets])
+    if targets.is_floating_point():
+        return ((logits > 0) == (targets > 0.5)).all(dim=1).float().mean().item()
+    return (logits.argmax(dim=1) == targets).float().mean().item()
 
 
 def _categories(split: ClipDataset) -> list[str]:

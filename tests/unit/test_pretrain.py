@@ -11,6 +11,7 @@ from avsbench.engine.pretrain import mix_sounds, pretrain_stand_in
 from avsbench.errors import AvsbenchError
 from avsbench.media.sound import Sound
 from avsbench.nn.backbones import visual_encoder
+from avsbench.nn.ced import ced
 from avsbench.nn.vggish import audio_encoder
 from avsbench.nn.weights import load_encoder
 from avsbench.registry import read_weights
@@ -36,7 +37,8 @@ def telling(clip):
 def store(tmp_path_factory):
     root = tmp_path_factory.mktemp("store")
     card = store_fakes.card(splits={"train": 12, "val": 1, "test": 1}, shards={"train": 1, "val": 1, "test": 1})
-    paths, _ = store_fakes.build(root, card, store_fakes.FakeReader(card, change=telling))
+    ends = {end for name in ("vggish", "ced_mini") for end in cards.encoder(name).front_ends}
+    paths, _ = store_fakes.build(root, card, store_fakes.FakeReader(card, change=telling), ends)
     return dataclasses.replace(paths, weights_root=str(root / "weights")), card
 
 
@@ -48,12 +50,12 @@ def train(store, name, seed=0, epochs=8, out=None):
     return encoder, accuracy[card.name], out
 
 
-@pytest.mark.parametrize("name", ["resnet50", "pvt_v2_b5", "vggish"])
-def test_learns_and_loads(store, name):
-    encoder, accuracy, out = train(store, name)
+@pytest.mark.parametrize(("name", "epochs"), [("resnet50", 8), ("pvt_v2_b5", 8), ("vggish", 8), ("ced_mini", 24)])
+def test_learns_and_loads(store, name, epochs):
+    encoder, accuracy, out = train(store, name, epochs=epochs)
     assert accuracy > 0.8
-    is_audio = encoder.kind == "audio"
-    network = audio_encoder(encoder.family, "mini") if is_audio else visual_encoder(encoder.family, "mini")
+    families = {"vggish": lambda: audio_encoder("vggish", "mini"), "ced": lambda: ced("mini")}
+    network = families.get(encoder.family, lambda: visual_encoder(encoder.family, "mini"))()
     load_encoder(network, encoder, "mini", store[0])
     assert read_weights(out)[1]["encoder"] == name
 

@@ -5,7 +5,7 @@
 
 rule pretrain_mini:
     input:
-        house.pretrain_inputs(PLAN),
+        lambda w: house.pretrain_inputs(PLAN, w.encoder),
     output:
         PATHS.stand_in("{encoder}"),
     log:
