@@ -104,11 +104,6 @@ class Variant:
         )
 
     @property
-    def front_ends(self) -> list[str]:
-        """Names of the audio front ends that it hears."""
-        return self.inputs.get("front_ends", [])
-
-    @property
     def features(self) -> list[str]:
         """Names of the derived arrays that it sees."""
         return self.inputs.get("features", [])
@@ -127,17 +122,21 @@ class Variant:
         """Scoring grids: `common`, then those the card asks for; `native` only where `common` is of another size."""
         return ["common", *(grid for grid in self.inputs.get("grids", []) if grid != "native" or not dataset.native)]
 
+    def front_ends_on(self, dataset: str) -> list[str]:
+        """Names of the audio front ends that it hears on a data set."""
+        return _choice(self.inputs.get("front_ends", []), dataset)
+
+    def inputs_on(self, dataset: str) -> dict:
+        """`inputs` with what a data set chooses among them."""
+        return {name: _choice(value, dataset) for name, value in self.inputs.items()}
+
     def encoders_on(self, dataset: str) -> dict[str, str]:
         """Role -> pretrained encoder of a run on a data set."""
-        return {
-            role: name if isinstance(name, str) else name.get(dataset, name["default"])
-            for role, name in self.encoders.items()
-        }
+        return {role: _choice(name, dataset) for role, name in self.encoders.items()}
 
     def fscore_batch_on(self, dataset: str) -> int:
         """Clips per call of the published F on a data set."""
-        calls = self.fscore_batch
-        return calls if isinstance(calls, int) else calls.get(dataset, calls["default"])
+        return _choice(self.fscore_batch, dataset)
 
     def recipe(self, scale: str, dataset: str, override: dict | None = None) -> dict:
         """The resolved recipe: default < data set < variant < config override < study. Raises if the card has none."""
@@ -185,6 +184,7 @@ class MethodCard:
     path: Path
     recipes: dict = field(default_factory=dict)
     batch_independent: bool = False
+    vote: str = "probability"
     trainable: bool = True
     dead_parameters: list = field(default_factory=list)
     official: dict | None = None
@@ -290,13 +290,15 @@ def read_method_card(path: Path) -> MethodCard:
                 if place != "default":
                     known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.encoders", "data set")
         calls = options.get("fscore_batch", content["fscore_batch"])
-        for place in set(calls if isinstance(calls, dict) else ()) - {"default"}:
-            known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.fscore_batch", "data set")
+        inputs = merge(content["inputs"], options.get("inputs", {}))
+        for key, value in {"fscore_batch": calls, "inputs.front_ends": inputs.get("front_ends")}.items():
+            for place in set(value if isinstance(value, dict) else ()) - {"default"}:
+                known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.{key}", "data set")
         card.variants[name] = Variant(
             name=name,
             method=card,
             options=options.get("options", {}),
-            inputs=merge(content["inputs"], options.get("inputs", {})),
+            inputs=inputs,
             encoders=options.get("encoders", {}),
             init=options.get("init", "scratch" if trainable else "none"),
             datasets=options.get("datasets", content["datasets"]),
@@ -343,6 +345,11 @@ def variant(name: str) -> Variant:
 def encoder(name: str) -> EncoderCard:
     """One pretrained encoder; an unknown name names the nearest known one."""
     return known(name, encoder_cards(), "encoder", "encoder")
+
+
+def _choice(value, dataset: str):
+    """A card's value on a data set, which may be one for all or {default: …, <data set>: …}."""
+    return value.get(dataset, value["default"]) if isinstance(value, dict) else value
 
 
 def _same_name(path: Path, found: str, expected: str) -> None:

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from avsbench import cards
+from avsbench import cards, studies
 from avsbench.closed_yaml import read_yaml, validate
 from avsbench.errors import AvsbenchError
+from avsbench.features import settings
 from avsbench.media import front_ends
 
 
@@ -32,8 +33,9 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         texts = ("coco", "vggsound", "masks")
         sources = {key: v if key in texts else _value(v) for key, v in config["vpo_sources"].items()}
         config = {**config, "vpo_sources": sources}
-    if isinstance(config.get("overrides"), dict):
-        config = {**config, "overrides": _value(config["overrides"])}
+    for key in ("overrides", "features"):
+        if isinstance(config.get(key), dict):
+            config = {**config, key: _value(config[key])}
     if config.get("allow_incomplete") in ("true", "false"):  # Snakemake reads True and False alone as truth values
         config = {**config, "allow_incomplete": config["allow_incomplete"] == "true"}
     validate(config, "config", where)
@@ -45,6 +47,8 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
         cards.known(dataset, cards.dataset_cards(), f"{where}: arrays", "data set")
         for front_end in arrays:
             cards.known(front_end, front_ends.FRONT_ENDS, f"{where}: arrays.{dataset}", "front end")
+    for feature, chosen in config.get("features", {}).items():
+        settings.check(feature, chosen, f"{where}: features")
     for dataset in config.get("roots", {}):
         cards.known(dataset, cards.dataset_cards(), f"{where}: roots", "data set")
     for dataset in config.get("mirrors", {}):
@@ -52,6 +56,8 @@ def check_config(config: dict, where: object = "config/config.yaml") -> dict:
     for target, recipe in config.get("overrides", {}).items():
         cards.known(target, cards.variants(), f"{where}: overrides", "variant")
         validate(recipe, "method#recipe", f"{where}: overrides.{target}")
+    if "study" in config:
+        studies.check(studies.study(config["study"]))
     return config
 
 

@@ -3,18 +3,19 @@
 Nothing here imports torch or librosa; a plan over 12,000 clips and 20 variants costs well under a second.
 """
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
-from avsbench import cards, digest
+from avsbench import cards, digest, studies
 from avsbench.errors import AvsbenchError
 from avsbench.front_end_groups import grouped, record
 from avsbench.media import front_ends
 from avsbench.paths import Paths
+from avsbench.plan_features import Features
+from avsbench.plan_sources import Sources, compact
 
 SPLITS = ("train", "val", "test")
 UNTRAINED = "none"
@@ -28,20 +29,26 @@ class Run:
     """Data set × variant × seed: one checkpoint, one prediction store, one score table.
 
     With `members` above 1: the ensemble of that many epochs of the same training. It has no checkpoint of its own, but
-    a prediction store and a score table.
+    a prediction store and a score table. `generator` names what made the masks that it sees, if it sees any.
     """
 
     dataset: str
     variant: str
     seed: str
     members: int = 1
+    generator: str = ""
 
     @property
     def ensemble(self) -> bool:
         return self.members > 1
 
+    @property
+    def label(self) -> str:
+        """The variant, with the generator of its masks: numbers with masks of two generators do not compare."""
+        return f"{self.variant}+{self.generator}" if self.generator else self.variant
+
     def __str__(self) -> str:
-        who = f"{self.variant} (top-{self.members} ensemble)" if self.ensemble else self.variant
+        who = f"{self.label} (top-{self.members} ensemble)" if self.ensemble else self.label
         return f"{who} on {self.dataset}, seed {self.seed}"
 
 
@@ -53,7 +60,7 @@ class Skip:
     reason: str
 
 
-class Plan:
+class Plan(Sources, Features):
     """Everything the workflow asks about a checked configuration."""
 
     def __init__(self, config: dict):
@@ -61,6 +68,7 @@ class Plan:
         self.scale: str = config["scale"]
         roots = {key: config[key] for key in ("data_root", "results_root", "weights_root") if key in config}
         self.paths = Paths(self.scale, **roots)
+        self.study = studies.study(config["study"]) if "study" in config else None
 
     @cached_property
     def image_size(self) -> int:
@@ -73,18 +81,38 @@ class Plan:
     @cached_property
     def _requested(self) -> tuple[list[Run], list[Skip]]:
         runs, skips = [], []
-        for dataset, names in self.config["runs"].items():
-            for name in names:
-                variant = cards.variant(name)
-                seeds = self.config["seeds"] if variant.method.trainable else [UNTRAINED]
-                for seed in map(str, seeds):
-                    run = Run(dataset, name, seed)
-                    reason = _why_not(variant, dataset, seed)
-                    if reason:
-                        skips.append(Skip(run, reason))
-                    else:
-                        runs.append(run)
+        pairs = [(dataset, name) for dataset, names in self.config["runs"].items() for name in names]
+        if self.study:
+            pairs = dict.fromkeys((line.dataset, line.variant) for line in self.lines)
+        for dataset, name in pairs:
+            variant = cards.variant(name)
+            for seed in map(str, self.seeds if variant.method.trainable else [UNTRAINED]):
+                run = Run(dataset, name, seed, generator=self.feature_label(name))
+                reason = _why_not(variant, dataset, seed)
+                if reason:
+                    skips.append(Skip(run, reason))
+                else:
+                    runs.append(run)
         return runs, skips
+
+    @property
+    def seeds(self) -> list:
+        """Those of the configuration, unless a study has its own."""
+        return (self.study and self.study.seeds) or self.config["seeds"]
+
+    @cached_property
+    def lines(self) -> list[studies.Line]:
+        """The rows of the study; one that says what holds anyway is the plain run."""
+
+        def same(dataset: str, variant: str, base: str) -> bool:
+            return all(of(dataset, variant) == of(dataset, base) for of in (self.run_settings, self.recipe_json))
+
+        return studies.lines(self.study, same) if self.study else []
+
+    @cached_property
+    def variants(self) -> dict[str, cards.Variant]:
+        """All that the cards know, so a rule exists before a configuration asks for it, and the rows of the study."""
+        return cards.variants() | studies.variants(self.study)
 
     @property
     def runs(self) -> list[Run]:
@@ -107,7 +135,14 @@ class Plan:
     def summary(self) -> str:
         """What is asked for, in half a sentence."""
         count = f"{len(self.runs)} run{'' if len(self.runs) == 1 else 's'}"
-        return f"scale {self.scale}, {count} on {', '.join(self.datasets) or 'no data set'}"
+        study = f"study {self.study.name}, " if self.study else ""
+        return f"{study}scale {self.scale}, {count} on {', '.join(self.datasets) or 'no data set'}"
+
+    def page(self, extension: str, partial: bool = False) -> str:
+        """What is asked for: the leaderboard, or the page of the study."""
+        if self.study:
+            return self.paths.study(self.study.name, extension, partial)
+        return self.paths.leaderboard(extension, partial)
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -116,8 +151,8 @@ class Plan:
 
     @cached_property
     def trained_variants(self) -> list[str]:
-        """Variants with a train rule: all that the cards know, so a rule exists before a configuration asks for it."""
-        return [name for name, variant in cards.variants().items() if variant.method.trainable]
+        """Variants with a train rule."""
+        return [name for name, variant in self.variants.items() if variant.method.trainable]
 
     @cached_property
     def train_rules(self) -> list[tuple[str, str, list[str], bool]]:
@@ -140,7 +175,7 @@ class Plan:
     @cached_property
     def untrained_variants(self) -> list[str]:
         """Variants that only predict."""
-        return [name for name, variant in cards.variants().items() if not variant.method.trainable]
+        return [name for name, variant in self.variants.items() if not variant.method.trainable]
 
     # inputs of stages
 
@@ -175,15 +210,16 @@ class Plan:
         return [self.paths.faults(dataset, split, shard, count) for shard in range(count)]
 
     def data(self, dataset: str, variant: str, splits: tuple[str, ...]) -> list[str]:
-        """Shards, front ends and index of `splits`: what training (train, val) or predicting (test) reads."""
+        """Shards, front ends, features and index of `splits`: what training (train, val) or predicting (test) reads."""
         found = cards.variant(variant)
         files = []
         for split in splits:
             files += [self.paths.index(dataset, split), *self.shards(dataset, split)]
             if found.native:
                 files += self.originals(dataset, split)
-            for front_end in found.front_ends:
-                files += self._audio(dataset, front_end, split)
+            for front_end in found.front_ends_on(dataset):
+                files += self._audio(dataset, variant, front_end, split)
+            files += self.feature_shards(dataset, variant, split)
         return files
 
     # front ends
@@ -205,17 +241,18 @@ class Plan:
         """Keep the groups beside the front ends."""
         record(self.paths, self.front_end_groups)
 
-    def arrays(self, dataset: str) -> dict[str, str]:
-        """Front end -> the imported arrays that the configuration puts in its place."""
-        return self.config.get("arrays", {}).get(dataset, {})
+    def arrays(self, dataset: str, variant: str) -> dict[str, str]:
+        """Front end -> the imported arrays that the configuration, or a study, puts in its place."""
+        every = cards.merge(self.config.get("arrays", {}), cards.variant(variant).changes.get("arrays", {}))
+        return every.get(dataset, {})
 
-    def arrays_option(self, dataset: str) -> str:
+    def arrays_option(self, dataset: str, variant: str) -> str:
         """What the verbs of a run are told about imported arrays."""
-        return "".join(f"--array {name}={stored} " for name, stored in self.arrays(dataset).items())
+        return "".join(f"--array {name}={stored} " for name, stored in self.arrays(dataset, variant).items())
 
-    def _audio(self, dataset: str, front_end: str, split: str) -> list[str]:
+    def _audio(self, dataset: str, variant: str, front_end: str, split: str) -> list[str]:
         """The shards of a front end of a split, or of what was imported in its place."""
-        count, stored = self.shard_count(dataset, split), self.arrays(dataset).get(front_end, front_end)
+        count, stored = self.shard_count(dataset, split), self.arrays(dataset, variant).get(front_end, front_end)
         files = [self.paths.audio(dataset, stored, split, shard, count) for shard in range(count)]
         missing = [file for file in files if stored != front_end and not Path(file).is_file()]
         if missing:
@@ -237,10 +274,10 @@ class Plan:
         for name in {run.variant for run in self.runs if run.dataset == dataset}:
             variant = cards.variant(name)
             where = f"{variant.method.path}: inputs.front_ends"
-            for front_end in variant.front_ends:
+            for front_end in variant.front_ends_on(dataset):
                 if not front_ends.has_family(front_end):
                     cards.known(front_end, front_ends.FRONT_ENDS, where, "front end")
-            wanted |= set(variant.front_ends) - set(self.arrays(dataset))
+            wanted |= set(variant.front_ends_on(dataset)) - set(self.arrays(dataset, name))
         return wanted
 
     def weights(self, dataset: str, variant: str, seed: str) -> list[str]:
@@ -267,12 +304,13 @@ class Plan:
     def official_file(self, variant: str, dataset: str) -> str:
         """Where the authors' checkpoint of a run is expected."""
         official = cards.variant(variant).method.official or {"file": f"{variant}_{dataset}.pth"}
-        return self.paths.weights("official/" + official["file"].format(variant=variant, dataset=dataset))
+        base = cards.variant(variant).base
+        return self.paths.weights("official/" + official["file"].format(variant=base, dataset=dataset))
 
     def recipe(self, dataset: str, variant: str) -> dict:
         """The resolved recipe of a run."""
-        override = self.config.get("overrides", {}).get(variant)
-        return cards.variant(variant).recipe(self.scale, dataset, override)
+        found = cards.variant(variant)
+        return found.recipe(self.scale, dataset, self.config.get("overrides", {}).get(found.base))
 
     def keep_best(self, dataset: str, variant: str) -> int:
         """How many epochs a training keeps; 1 also where the card has no recipe at this scale, so that none is run."""
@@ -292,29 +330,12 @@ class Plan:
             "frames": card.frames,
             "classes": card.classes,
         }
-        return _compact(settings)
+        return compact(settings)
 
     def count_settings(self, dataset: str, split: str) -> str:
         """How many clips a split must have."""
         card = cards.dataset(dataset)
-        return _compact({"clips": card.splits[self.scale][split], "known": card.counts_known})
-
-    def acquire_settings(self, dataset: str) -> str:
-        """What acquiring depends on: the folder named in the configuration, or how much to render."""
-        card = cards.dataset(dataset)
-        rendered = self.scale == "mini" and not card.construction
-        source = {"splits": card.splits["mini"]} if rendered else {"root": self.root(dataset)}
-        mirrors = {} if rendered or not self.mirrors(dataset) else {"mirrors": self.mirrors(dataset)}
-        return _compact(source | mirrors)
-
-    def acquire_options(self, dataset: str) -> list[str]:
-        """What `avsbench acquire` is told about the released data."""
-        root, mirrors = self.root(dataset), self.mirrors(dataset)
-        return (["--root", root] if root else []) + (["--mirrors", _compact(mirrors)] if mirrors else [])
-
-    def mirrors(self, dataset: str) -> list[dict]:
-        """Files that the configuration names for download, {url, sha256, file}."""
-        return self.config.get("mirrors", {}).get(dataset, [])
+        return compact({"clips": card.splits[self.scale][split], "known": card.counts_known})
 
     def audio_code(self, group: list[str]) -> str:
         """Digest of what computes a group of front ends, and no other."""
@@ -322,7 +343,7 @@ class Plan:
 
     def audio_settings(self, dataset: str) -> str:
         card = cards.dataset(dataset)
-        return _compact({"mel_fill": card.mel_fill, "frames": card.frames})
+        return compact({"mel_fill": card.mel_fill, "frames": card.frames})
 
     def run_settings(self, dataset: str, variant: str) -> str:
         """What a network is, apart from its source: options, encoders, inputs, image size."""
@@ -331,46 +352,17 @@ class Plan:
             "options": found.options,
             "encoders": found.encoders_on(dataset),
             "init": found.init,
-            "inputs": found.inputs,
+            "inputs": found.inputs_on(dataset),
             "image_size": self.image_size,
         }
-        if self.arrays(dataset):
-            settings["arrays"] = self.arrays(dataset)
-        return _compact(settings)
+        if self.arrays(dataset, variant):
+            settings["arrays"] = self.arrays(dataset, variant)
+        if found.features:
+            settings["features"] = [setting.stored for setting in self.features(variant).values()]
+        return compact(settings)
 
     def recipe_json(self, dataset: str, variant: str) -> str:
-        return _compact(self.recipe(dataset, variant))
-
-    def root(self, dataset: str) -> str | None:
-        """The folder that the configuration names; of a data set that rules build, the folder that they build."""
-        built = self.paths.vpo_built(dataset) if cards.dataset(dataset).construction else None
-        return self.config.get("roots", {}).get(dataset, built)
-
-    def built(self, dataset: str) -> list[str]:
-        """What acquiring waits for: the manifest of a data set that rules build, unless the configuration names one."""
-        built = cards.dataset(dataset).construction and dataset not in self.config.get("roots", {})
-        return [self.paths.vpo_manifest(dataset)] if built else []
-
-    @property
-    def built_sets(self) -> list[str]:
-        """The data sets that rules build from COCO and VGGSound."""
-        return [name for name, card in cards.dataset_cards().items() if card.construction == "vpo"]
-
-    def extended_set(self, dataset: str) -> list[str]:
-        """The manifest of the built VPO-MS that a built VPO-MSMI extends; nothing for the others."""
-        return [self.paths.vpo_manifest(dataset.replace("msmi", "ms"))] if "msmi" in dataset else []
-
-    @property
-    def rendered_sources(self) -> list[str]:
-        """The material of the construction, where the suite renders it itself."""
-        return [self.paths.vpo_sources()] if self.scale == "mini" else []
-
-    def vpo_sources(self, *keys: str) -> str:
-        """Settings of the construction of VPO-style sets as JSON, those named or all; mini brings its own folders."""
-        sources = dict(self.config.get("vpo_sources", {}))
-        if self.scale == "mini":
-            sources |= {key: f"{self.paths.vpo_sources()}/{key}" for key in ("coco", "vggsound")}
-        return _compact({key: value for key, value in sources.items() if not keys or key in keys})
+        return compact(self.recipe(dataset, variant))
 
     def cli_options(self) -> str:
         """Options that carry this plan's scale and folders to `avsbench <verb>`."""
@@ -387,7 +379,3 @@ def _why_not(variant: cards.Variant, dataset: str, seed: str) -> str | None:
     if seed == "official" and variant.method.official is None:
         return f"the card of {variant.method.name} names no official checkpoint"
     return None
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -12,6 +12,9 @@ from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.ensemble import Ensemble, member_files
+from avsbench.features import Generator, build
+from avsbench.features.maskige import coloured, of_frames
+from avsbench.features.settings import Setting, resolve
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.images import resize_image
@@ -29,6 +32,7 @@ def load(
     seed: int = 0,
     ensemble: bool = False,
     device: str = "auto",
+    features: dict | None = None,
     results_root: str | Path | None = None,
     weights_root: str | Path | None = None,
 ) -> "Predictor":
@@ -39,8 +43,9 @@ def load(
         dataset: decides classes and preprocessing: s4, ms3, avss, …
         weights: a run's weights.safetensors; "official" for the authors' checkpoint; None for the run that the suite
             trained with `seed` (of scale full if there is one, else mini).
-        ensemble: predict with the mean probability of the best epochs of that run (recipe key `keep_best`).
+        ensemble: predict with the best epochs of that run together (recipe key `keep_best`).
         scale, image_size: by default what the weights were trained with.
+        features: feature -> what makes it, as in the configuration; by default what made those that the training saw.
         results_root, weights_root: by default the folders of the project, whatever the working directory.
     """
     from avsbench.devices import pick_device
@@ -70,8 +75,32 @@ def load(
         files = member_files(paths, card.name, chosen.name, seed) if ensemble else [weights]
         known = {"scale": scale, "image_size": image_size, "paths": paths}
         members = [registry.load_method(chosen, card, **known, weights=file) for file in files]
-        method = Ensemble(members) if ensemble else members[0]
-    return Predictor(method, chosen, card, image_size, pick_device(device))
+        method = Ensemble(members, chosen.method.vote) if ensemble else members[0]
+    device = pick_device(device)
+    wanted = {**described.get("features", {}), **(features or {})}
+    settings = {name: resolve(name, paths, wanted.get(name, {})) for name in chosen.features}
+    return Predictor(method, chosen, card, image_size, device, generators_of(settings, str(device)))
+
+
+def generators_of(settings: dict[str, Setting], device: str) -> dict[str, tuple[Setting, Generator]]:
+    """Feature -> what makes it, ready to run.
+
+    Raises:
+        AvsbenchError: the features were read from files, which nobody has made of one's own pictures, or weights are
+            missing.
+    """
+    for name, setting in settings.items():
+        if setting.card.module is None:
+            raise AvsbenchError(
+                f"the {name}s that this run saw were read from files",
+                found=str(setting),
+                expected="a generator",
+                hint=f'name one: load(…, features={{"{name}": {{"generator": "semantic_sam"}}}})',
+            )
+    return {
+        name: (setting, build(setting.card, setting.options, setting.weights, device))
+        for name, setting in settings.items()
+    }
 
 
 def _trained(variant: Variant, dataset: DatasetCard, seed: int, roots: dict, scales: list[str]) -> str:
@@ -94,14 +123,23 @@ class Predictor:
         classes: names by class id; empty for a binary task.
     """
 
-    def __init__(self, method: Method, variant: Variant, dataset: DatasetCard, image_size: int, device: torch.device):
-        if variant.features:
+    def __init__(
+        self,
+        method: Method,
+        variant: Variant,
+        dataset: DatasetCard,
+        image_size: int,
+        device: torch.device,
+        generators: dict[str, tuple[Setting, Generator]] | None = None,
+    ):
+        self.generators = generators or {}
+        if missing := [name for name in variant.features if name not in self.generators]:
             raise AvsbenchError(
-                f"{variant.name} needs features that are derived beforehand",
-                found=", ".join(variant.features),
-                hint="the workflow derives them for the clips of data sets; take a method without features",
+                f"{variant.name} needs features that nothing here derives",
+                found=", ".join(missing),
+                hint="avsbench.load finds what made those that the training saw",
             )
-        unknown = [name for name in variant.front_ends if name not in FRONT_ENDS]
+        unknown = [name for name in variant.front_ends_on(dataset.name) if name not in FRONT_ENDS]
         if unknown:
             raise AvsbenchError(
                 f"{variant.method.path}: unknown front end {', '.join(unknown)}",
@@ -161,21 +199,36 @@ class Predictor:
         real = len(frames)
         length = min(n for n in (*self.dataset.clip_seconds, self.dataset.frames) if real <= n <= self.dataset.frames)
         own_size = self.dataset.native or self.variant.native
+        originals = frames
         if not own_size:
             frames = np.stack([resize_image(f, self.image_size, self.dataset.resize["test"]) for f in frames])
         frames = np.concatenate([frames, np.repeat(frames[-1:], length - real, axis=0)])
+        features = {name: self._feature(name, originals, frames) for name in self.generators}
         lacking = max(0, sound.rate - len(sound.samples))
         if lacking:
             sound = replace(sound, samples=np.pad(sound.samples, ((0, lacking), (0, 0))))
         heard = ClipSound.of(self.dataset, [sound], length)
-        audio = {name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in self.variant.front_ends}
+        ends = self.variant.front_ends_on(self.dataset.name)
+        audio = {name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in ends}
         batch = Batch(
             frames=torch.from_numpy(frames).permute(0, 3, 1, 2)[None].contiguous(),
             real=torch.ones(1, length, dtype=torch.bool),
             clip_ids=["clip"],
             audio=audio,
+            features=features,
         )
         return self.method.scores(self.method(batch.to(self.device)), tuple(size))[0, :real].float()
+
+    def _feature(self, name: str, originals: np.ndarray, frames: np.ndarray) -> Tensor:
+        """A feature as the store would hold it, uint8 [1,T,3,H,W]; frames added at the end repeat the last one."""
+        setting, generator = self.generators[name]
+        own_size = frames.shape[1:3] == originals.shape[1:3]
+        if setting.pictures == "native" and not own_size:
+            indices, _ = of_frames(generator, originals, self.image_size, self.dataset.resize["test"])
+        else:
+            indices, _ = of_frames(generator, frames[: len(originals)])
+        added = np.repeat(indices[-1:], len(frames) - len(originals), axis=0)
+        return torch.from_numpy(coloured(np.concatenate([indices, added])))[None]
 
     def masks(self, logits: Tensor) -> np.ndarray:
         """The method's own decision from logits [T,K,h,w]: bool [T,h,w] (binary task) or class ids int64 [T,h,w]."""

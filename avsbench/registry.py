@@ -240,7 +240,7 @@ def official_file(variant: Variant, dataset: DatasetCard, paths: Paths) -> str:
             expected="official: {file: …}",
             hint="seed `official` exists for methods whose authors published weights",
         )
-    return paths.weights("official/" + official["file"].format(variant=variant.name, dataset=dataset.name))
+    return paths.weights("official/" + official["file"].format(variant=variant.base, dataset=dataset.name))
 
 
 def load_method(

@@ -1,7 +1,7 @@
 """Studies: questions that a few changes of one variant answer (`config/studies/<name>.yaml`), read and named.
 
-A row of a study is a variant with something laid over it, called `<variant>@<study>.<row>`. Under that name it has runs,
-paths and settings of its own, and every stage takes it like any other variant. No torch here, and no other cards.
+A row of a study is a variant with something laid over it, called `<variant>@<study>.<row>`. Under that name it has
+runs, paths and settings of its own, and every stage takes it like any other variant. No torch here, and no other cards.
 """
 
 import functools
@@ -64,10 +64,14 @@ def study_folders() -> list[Path]:
 
 
 def study_files() -> dict[str, Path]:
-    """Name -> file of every study, in the order of names."""
-    files = [path for folder in study_folders() for path in sorted(folder.glob("*.yaml"))]
+    """Name -> file of every study, folder by folder."""
+    return _study_files(tuple(study_folders()))
+
+
+@functools.cache
+def _study_files(folders: tuple[Path, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in files:
+    for path in (path for folder in folders for path in sorted(folder.glob("*.yaml"))):
         if found.setdefault(path.stem, path) != path:
             raise AvsbenchError(f"{path}: the name of a study is taken", found=found[path.stem], hint="rename one file")
     return found

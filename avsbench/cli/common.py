@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from avsbench import cards, devices
 from avsbench.config import load_config
+from avsbench.features import settings
 from avsbench.plan import SPLITS, Plan
 
 __all__ = ["SPLITS", "Verbs", "config_overrides", "plan_of", "run_spec"]
@@ -55,6 +56,7 @@ class Verbs:
         added.add_argument(
             "--array", action="append", metavar="FRONT_END=NAME", help="imported arrays in the place of a front end"
         )
+        added.add_argument("--features", type=json.loads, help="what makes each feature (default: the configuration)")
         added.add_argument("--recipe", help="resolved recipe as JSON (default: from the card)")
         return added
 
@@ -93,7 +95,15 @@ def run_spec(args):
         processes=getattr(args, "processes", None),
         resume=not getattr(args, "restart", False),
         save_every=300.0 if (seconds := getattr(args, "save_every", None)) is None else seconds,
-        arrays=dict(pair.split("=", 1) for pair in args.array) if args.array else plan.arrays(args.dataset),
+        features=_features(plan, args),
+        arrays=dict(pair.split("=", 1) for pair in args.array or ()) or plan.arrays(args.dataset, args.variant),
         tracker=trackers.chosen(getattr(args, "tracker", None), plan.config),
         code=args.code or digest.stage(stage, variant.method.name),
     )
+
+
+def _features(plan: Plan, args) -> dict:
+    """Feature -> setting of a run: what the option says, or the configuration."""
+    if not args.features:
+        return plan.features(args.variant)
+    return {name: settings.resolve(name, plan.paths, chosen) for name, chosen in args.features.items()}

@@ -5,7 +5,7 @@ import logging
 
 from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
-from avsbench.config import load_config
+from avsbench.config import check_config, load_config
 from avsbench.engine import trackers
 from avsbench.plan import PRETRAIN_DATASETS, UNTRAINED, Plan
 
@@ -32,9 +32,12 @@ def register(verbs: Verbs) -> None:
     added = verbs.of_run("score", score, "per-frame integers and every protocol of a stored prediction")
     added.add_argument("--condition", default="positive", choices=("positive",))
     added.add_argument("--ensemble", action="store_true", help="of what predict --ensemble stored")
-    added = verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")
-    added.add_argument("--config-json", help="the effective configuration of a workflow")
-    added.add_argument("--partial", action="store_true", help="write leaderboard.partial.md from what exists")
+    pages = [verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")]
+    pages.append(verbs.verb("study", leaderboard, "write the page of a study from complete runs"))
+    pages[1].add_argument("study", help="as `avsbench list` prints it")
+    for added in pages:
+        added.add_argument("--config-json", help="the effective configuration of a workflow")
+        added.add_argument("--partial", action="store_true", help="write <page>.partial.md from what exists")
 
 
 def fetch_weights(args) -> None:
@@ -100,5 +103,6 @@ def leaderboard(args) -> None:
     from avsbench.report.stage import render
 
     config = json.loads(args.config_json) if args.config_json else load_config(args.config)
-    plan = Plan(cards.merge(config, config_overrides(args)))
+    study = {"study": args.study} if "study" in args else {}
+    plan = Plan(check_config(cards.merge(config, config_overrides(args) | study)))
     log.info("written: %s", render(plan, partial=args.partial))

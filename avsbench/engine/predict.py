@@ -28,7 +28,7 @@ def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = Fal
     """Store the predictions of a run on the test split, on every grid that the card asks for.
 
     Args:
-        ensemble: predict with the mean probability of the best epochs that the run kept, not with the best one alone.
+        ensemble: predict with the best epochs that the run kept together (see `Ensemble`), not with the best one alone.
 
     Raises:
         AvsbenchError: weights or run.json are missing or belong to another run, the run kept no members, or scores are
@@ -67,7 +67,7 @@ def _predict(
         spec.paths,
         dataset,
         SPLIT,
-        front_ends=variant.front_ends,
+        front_ends=variant.front_ends_on(dataset.name),
         features=stored_features(spec, variant),
         arrays=spec.arrays,
         masks=False,
@@ -118,6 +118,6 @@ def _load(spec: RunSpec, members: list[Path]) -> Method:
         )
 
     if members:
-        return Ensemble([network(file) for file in members])
+        return Ensemble([network(file) for file in members], cards.variant(spec.variant).method.vote)
     untrained = spec.seed == UNTRAINED
     return network(None if untrained else spec.paths.run_weights(spec.dataset, spec.variant, spec.seed))

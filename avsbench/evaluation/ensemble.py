@@ -1,4 +1,4 @@
-"""Several weights of one network that vote: their probabilities are averaged before anything is quantised.
+"""Several weights of one network that vote: by their mean probability, or by the class that most of them say.
 
 The members are the best epochs of one training by their validation score, as `weights_top/` of the run holds them.
 """
@@ -20,7 +20,7 @@ _SMALLEST, _LARGEST = 1e-60, 1 - 2**-53
 
 
 class Ensemble(Method):
-    """A method whose scores stand for the mean probability of its members.
+    """A method whose scores stand for the mean probability of its members, or for the shares of their votes.
 
     Binary tasks average the probability of the object, semantic ones the softmax over classes. A member's probabilities
     are the float32 numbers that a prediction of this member alone would store; their mean p is taken in float64 and
@@ -29,17 +29,22 @@ class Ensemble(Method):
     p > 0.5, or the class of the largest p, the lowest of equal ones. What a method decides from anything but logits in
     `scores`, an average cannot know.
 
+    Where the card says `vote: class`, a member of a semantic task gives its whole vote to the class that it decides on:
+    the most frequent one wins, the lowest of equal ones, and p are the shares (NTAVS votes so).
+
     All members lie on the device and run one after the other, batch by batch: that takes memory for the weights and the
     `forward` outputs of all, and for the activations of one.
 
     Args:
         members: networks of one class, at least one.
+        vote: "probability", or "class" (where K > 2).
     """
 
-    def __init__(self, members: Sequence[Method]):
+    def __init__(self, members: Sequence[Method], vote: str = "probability"):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.channels = members[0].channels
+        self.by_class = vote == "class" and self.channels > 2
 
     def forward(self, batch: Batch) -> Output:
         return {"members": [member(batch) for member in self.members]}
@@ -51,15 +56,16 @@ class Ensemble(Method):
         total = 0
         for member, own in zip(self.members, output["members"], strict=True):
             scores = member.scores(own, size)
-            # A sigmoid would make a probability of an infinity, and hide it.
-            total = total + _probabilities(torch.where(scores.isfinite(), scores, torch.nan)).double()
+            # A sigmoid would make a probability of an infinity, and a decision a class of it, and hide it.
+            scores = torch.where(scores.isfinite(), scores, torch.nan)
+            total = total + (_vote(member, scores) if self.by_class else _probabilities(scores)).double()
         p = (total / len(self.members)).float().double().clamp(_SMALLEST, _LARGEST)
         if self.channels == 1:
             return p.logit()
         return torch.cat([1 - p, p], dim=2).log() if self.channels == 2 else p.log()
 
     def masks(self, scores: Tensor) -> Tensor:
-        return self.members[0].masks(scores)
+        return scores.argmax(dim=2) if self.by_class else self.members[0].masks(scores)
 
 
 def _probabilities(scores: Tensor) -> Tensor:
@@ -68,6 +74,13 @@ def _probabilities(scores: Tensor) -> Tensor:
         return foreground_probability(scores)[:, :, None]
     with torch.autocast(device_type=scores.device.type, enabled=False):
         return scores.float().softmax(dim=2)
+
+
+def _vote(member: Method, scores: Tensor) -> Tensor:
+    """float32 [B,T,K,h,w]: 1 for the class that the member decides on; NaN where one of its scores is."""
+    classes = torch.arange(scores.shape[2], device=scores.device).view(-1, 1, 1)
+    chosen = (member.masks(scores)[:, :, None] == classes).float()
+    return torch.where(scores.isnan().any(dim=2, keepdim=True), torch.nan, chosen)
 
 
 def member_files(paths: Paths, dataset: str, variant: str, seed: object) -> list[Path]:

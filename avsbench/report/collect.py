@@ -34,6 +34,7 @@ class RunResult:
         selection: the split that chose the epoch; "authors" for their checkpoint, "-" where nothing was trained.
         members: epochs that predicted together; 1 but for an ensemble.
         arrays: names of imported arrays that stood in the place of front ends.
+        features: what made the masks that it saw, with options.
         deviations: what its training did otherwise than published, in words.
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
@@ -55,6 +56,7 @@ class RunResult:
     selection: str
     members: int
     arrays: tuple[str, ...]
+    features: tuple[str, ...]
     deviations: tuple[str, ...]
     image_size: int | None
     grids: dict[str, dict]
@@ -68,6 +70,12 @@ class RunResult:
     device: str
     finished: str
     link: str
+
+    @property
+    def votes_by_class(self) -> bool:
+        """An ensemble whose members vote for a class each pixel, as its method's card says."""
+        semantic = cards.dataset(self.run.dataset).task == "semantic"
+        return self.run.ensemble and semantic and cards.variant(self.run.variant).method.vote == "class"
 
     def value(self, name: str, grid: str = GRID) -> float | None:
         """A score as stored; None where it is undefined or was not computed."""
@@ -134,6 +142,14 @@ def read_result(run: Run, paths: Paths) -> RunResult:
     found = {key: str(record[key]) for key in expected}
     if found != expected:
         raise AvsbenchError(f"{file}: describes another run", found=found, expected=expected, hint="run it again")
+    made = "+".join(feature["generator"] for feature in record.get("features", {}).values())
+    if made != run.generator:
+        raise AvsbenchError(
+            f"{file}: the run saw masks of another generator",
+            found=made or "none",
+            expected=run.generator or "none",
+            hint="run it again, or name this generator in the configuration: features",
+        )
     variant = cards.variant(run.variant)
     grids = _grids(scores, variant.grids_on(cards.dataset(run.dataset)))
     try:
@@ -145,6 +161,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             selection=_selection(record),
             members=grids[GRID].get("members", 1),
             arrays=tuple(record.get("arrays", {}).values()),
+            features=tuple(_feature(name, made) for name, made in record.get("features", {}).items()),
             deviations=tuple(record.get("deviations", ())),
             image_size=record.get("image_size"),
             grids=grids,
@@ -213,6 +230,14 @@ def _selection(record: dict) -> str:
     return record["selection"]["split"] if "selection" in record else "authors"
 
 
+def _feature(name: str, made: dict) -> str:
+    """What a record says about a feature: its generator, options, and weights."""
+    options = [f"{key} {value}" for key, value in made["options"].items()]
+    options += ["original pictures"] if made["pictures"] == "native" else []
+    options += [f"weights {made['weights_digest'][:16]}"] if made["weights_digest"] else []
+    return f"{name} by {made['generator']} ({', '.join(options) or 'no options'})"
+
+
 def _train_seconds(record: dict) -> float | None:
     seconds = record.get("seconds")
     return seconds["train"] + seconds["validation"] if seconds else None
@@ -235,6 +260,7 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
             "init": result.init,
             "selection": result.selection,
             "members": result.members,
+            "generator": result.run.generator,
             "grid": grid,
             "hard": bool(scores["hard"]),
             "protocol": metric(name).protocol,
@@ -264,11 +290,11 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
 
 
 TYPES = {
-    "dataset": "string", "scale": "string", "variant": "string", "method": "string", "seed": "string",
-    "init": "string", "selection": "string", "members": "int64", "grid": "string", "hard": "bool", "protocol": "string",
-    "metric": "string", "value": "float64", "unit": "string", "direction": "string", "clips": "int64",
-    "clips_expected": "int64", "frames": "int64", "image_size": "Int64", "parameters": "int64", "trainable": "int64",
-    "train_seconds": "float64", "frames_per_second": "float64", "memory_mb": "float64", "code": "string",
-    "device": "string", "finished": "string", "run_json": "string",
+    "dataset": "string", "scale": "string", "variant": "string", "method": "string", "seed": "string", "init": "string",
+    "selection": "string", "members": "int64", "generator": "string", "grid": "string", "hard": "bool",
+    "protocol": "string", "metric": "string", "value": "float64", "unit": "string", "direction": "string",
+    "clips": "int64", "clips_expected": "int64", "frames": "int64", "image_size": "Int64", "parameters": "int64",
+    "trainable": "int64", "train_seconds": "float64", "frames_per_second": "float64", "memory_mb": "float64",
+    "code": "string", "device": "string", "finished": "string", "run_json": "string",
 }  # fmt: skip
 """Columns of the long table; an empty one has them too."""

@@ -100,7 +100,8 @@ def _data_stages(
         if variant.needs_originals:
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
-        for front_end in (name for name in variant.front_ends if name not in plan.arrays(dataset)):
+        imported = plan.arrays(dataset, variant.name)
+        for front_end in (name for name in variant.front_ends_on(dataset) if name not in imported):
             group = plan.front_end_group(dataset, front_end)
             for shard, name in enumerate(names):
                 file = paths.audio(dataset, front_end, split, shard, count)

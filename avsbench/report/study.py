@@ -3,7 +3,7 @@
 import logging
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -179,14 +179,19 @@ def entries(study: Study, line: Line, results: list[RunResult], absent: list[Abs
     """The rows of the table that a row of the study becomes: one, and more with ensembles or authors' checkpoints."""
     done = [r for r in results if r.run.variant == line.variant]
     lost = [a for a in absent if a.run.variant == line.variant]
-    for name in dict.fromkeys(tables.entry_name(each.run) for each in (*done, *lost)):
-        label = study.label(line.row) + name.removeprefix(line.variant)
-        found = [r for r in done if tables.entry_name(r.run) == name]
-        gone = [a for a in lost if tables.entry_name(a.run) == name]
+    for name in dict.fromkeys(_kind(each.run) for each in (*done, *lost)):
+        label = study.label(line.row) + name
+        found = [r for r in done if _kind(r.run) == name]
+        gone = [a for a in lost if _kind(a.run) == name]
         if found:
             yield Row(label, line, found, len(found) + len(gone))
         else:
             yield Missing(label, line, gone[0].status)
+
+
+def _kind(run: Run) -> str:
+    """What the leaderboard adds to the name of a variant: nothing, ` (official)` or ` (top-3 ensemble)`."""
+    return tables.entry_name(replace(run, variant="", generator=""))
 
 
 def comparison(study: Study, card: DatasetCard, shown: list[Row | Missing], *, titled: bool) -> tables.Table:

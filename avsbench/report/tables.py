@@ -119,10 +119,13 @@ class Entry:
 
 
 def entry_name(run) -> str:
-    """How a run's row is called: seeds of a variant share one; ensembles and the authors' checkpoint have their own."""
+    """How a run's row is called: seeds of a variant share one; ensembles and the authors' checkpoint have their own.
+
+    What sees masks is called after their generator too: with another one it is another method.
+    """
     if run.ensemble:
-        return f"{run.variant} (top-{run.members} ensemble)"
-    return f"{run.variant} (official)" if run.seed == "official" else run.variant
+        return f"{run.label} (top-{run.members} ensemble)"
+    return f"{run.label} (official)" if run.seed == "official" else run.label
 
 
 def entries(
@@ -172,7 +175,7 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
 
 def remarks(card: DatasetCard, rows: list[Entry]) -> list[str]:
     """What must be known beside the numbers of some rows."""
-    return [*_incomplete(card, rows), *_imported(rows), *_deviations(rows), *_ensembles(rows)]
+    return [*_incomplete(card, rows), *_imported(rows), *_generated(rows), *_deviations(rows), *_ensembles(rows)]
 
 
 def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:
@@ -190,6 +193,13 @@ def _imported(rows: list[Entry]) -> list[str]:
     """Which rows heard arrays that somebody else computed."""
     heard = [f"{entry.name} ({', '.join(entry.first.arrays)})" for entry in rows if entry.first.arrays]
     return [f"Heard imported arrays in the place of our front ends: {', '.join(heard)}."] if heard else []
+
+
+def _generated(rows: list[Entry]) -> list[str]:
+    """What made the masks that rows see, with all options."""
+    made = [f"{entry.name}: {'; '.join(entry.first.features)}" for entry in rows if entry.first.features]
+    about = "A name with + sees masks of the generator that follows; numbers of two generators do not compare."
+    return [f"{about} {'. '.join(made)}."] if made else []
 
 
 def _deviations(rows: list[Entry]) -> list[str]:
@@ -211,6 +221,8 @@ def _ensembles(rows: list[Entry]) -> list[str]:
         "A top-k ensemble is selected on validation: the k epochs with the best validation score predict together, the "
         "mean of their probabilities is quantised. It is a row of its own and in no mean over single weights."
     ]
+    classes = [entry.name for entry in voting if entry.first.votes_by_class]
+    notes += [f"The class that most epochs say, not the mean, decides for {', '.join(classes)}."] if classes else []
     few = [
         f"{entry.name}, seed {r.run.seed}: {r.members}"
         for entry in voting

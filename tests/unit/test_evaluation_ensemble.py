@@ -1,4 +1,4 @@
-"""Averaging before quantising: hand-computed cases, exactness, ties, and members that are missing or wrong."""
+"""Averaging before quantising, and voting: cases by hand, exactness, ties, and members that are missing or wrong."""
 
 import hashlib
 import json
@@ -103,6 +103,45 @@ def test_classes_by_hand(tmp_path):
         assert predict(tmp_path, Ensemble(members), classes=3)[0].tolist() == [1]
 
 
+def vote(*logits):
+    return Ensemble([Fixed(each) for each in logits], "class")
+
+
+def test_the_most_frequent_class_by_hand(tmp_path):
+    # three members: (0, 0, 2) and, where the mean would say 2 by far, (1, 1, 2); a tie of 2 with 1 goes to the lower
+    sure, weak = [-CERTAIN, 0.0, CERTAIN], 0.1
+    first = [[[weak, 0.0]], [[0.0, weak]], [[0.0, 0.0]]]
+    third = [[[value, value]] for value in sure]
+    assert predict(tmp_path, vote(first, first, third), classes=3)[0].tolist() == [0, 1]
+    assert predict(tmp_path, Ensemble([Fixed(first), Fixed(first), Fixed(third)]), classes=3)[0].tolist() == [2, 2]
+    second = [[[0.0, weak]], [[weak, 0.0]], [[0.0, 0.0]]]
+    assert predict(tmp_path, vote(third, second), classes=3)[0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 10])
+def test_it_is_the_mode_of_the_members_labels(tmp_path, count):
+    generator = torch.Generator().manual_seed(count)
+    logits = torch.randn(count, 7, 40, 50, generator=generator)
+    expected = torch.mode(logits.argmax(dim=1), dim=0).values
+    np.testing.assert_array_equal(predict(tmp_path, vote(*logits), classes=7), expected.numpy())
+
+
+def test_two_kinds_of_pixel_vote_by_their_mean_whatever_the_card_says(tmp_path):
+    members = [row(4.0, -1.0), row(-1.0, -1.0), row(-1.0, 4.0)]
+    level, mask = predict(tmp_path, vote(*members))
+    np.testing.assert_array_equal(predict(tmp_path, Ensemble([Fixed(each) for each in members])), (level, mask))
+    assert mask[0].tolist() == [True, True]  # although two of three say background
+
+
+def test_a_vote_counts_what_members_decide(tmp_path):
+    class Foreground(Fixed):
+        def masks(self, scores):
+            return 1 + scores[:, :, 1:].argmax(dim=2)
+
+    members = [Foreground([[[5.0]], [[one]], [[two]]]) for one, two in ((1.0, 0.0), (1.0, 0.0), (0.0, 9.0))]
+    assert predict(tmp_path, Ensemble(members, "class"), classes=3)[0].tolist() == [1]
+
+
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU])])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
@@ -138,11 +177,11 @@ def test_a_decision_of_the_method_is_taken_on_the_mean(tmp_path):
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_scores_that_are_not_finite_name_the_clip(tmp_path, channels, broken):
+@pytest.mark.parametrize(("channels", "by"), [(1, "probability"), (2, "probability"), (3, "probability"), (3, "class")])
+def test_scores_that_are_not_finite_name_the_clip(tmp_path, channels, by, broken):
     members = [Fixed([[[0.0]]] * channels), Fixed([[[broken]]] * channels)]
     with pytest.raises(AvsbenchError, match="clip clip: the scores are not finite"):
-        predict(tmp_path, Ensemble(members), classes=channels if channels > 2 else 1)
+        predict(tmp_path, Ensemble(members, by), classes=channels if channels > 2 else 1)
     assert not (tmp_path / "p.h5").exists()
 
 

@@ -69,7 +69,7 @@ def test_the_plan_reads_them_and_computes_nothing(tmp_path):
     ]
     assert "ms3" not in plan.front_end_groups
     assert "ms3" in planned(tmp_path, None).front_end_groups
-    assert plan.arrays_option("ms3") == f"--array {OURS}={THEIRS} "
+    assert plan.arrays_option("ms3", "tpavi-r50") == f"--array {OURS}={THEIRS} "
     assert plan.run_settings("ms3", "tpavi-r50") != planned(tmp_path, None).run_settings("ms3", "tpavi-r50")
     assert find_failures(plan)[Run("ms3", "tpavi-r50", "0")].status == "not run"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from avsbench import cards
 from avsbench.plan import Plan, Run
 from avsbench.report.failures import _stages, find_failures
 from avsbench.report.leaderboard import write_leaderboard
@@ -42,6 +43,18 @@ def test_a_row_of_its_own_with_a_label(paths):
     table = pd.read_parquet(paths.leaderboard("parquet"))
     found = table[table.metric == "miou"].set_index(["members", "seed"]).value.to_dict()
     assert found == {(1, "0"): 0.40, (1, "1"): 0.42, (3, "0"): 0.50, (3, "1"): 0.54}
+
+
+def test_a_vote_for_classes_is_said_where_there_are_classes(paths, monkeypatch):
+    runs = [Run(name, "tpavi-r50", "0", members) for name in ("ms3", "avss") for members in (1, 3)]
+    for run in runs:
+        make_run(paths, run)
+    said = "The class that most epochs say, not the mean, decides for tpavi-r50 (top-3 ensemble)."
+    assert said not in board(paths, runs)
+    monkeypatch.setitem(vars(cards.variant("tpavi-r50").method), "vote", "class")
+    ms3, avss = board(paths, runs).split("## AVS", 1)
+    assert said not in ms3
+    assert said in avss
 
 
 def test_without_one_nothing_is_said_of_it(paths):

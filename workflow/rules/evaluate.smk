@@ -25,13 +25,14 @@ rule predict:
         options=OPTIONS,
         code=lambda w: digest.stage("predict", cards.variant(w.variant).method.name),
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
-        arrays=lambda w: PLAN.arrays_option(w.dataset),
+        arrays=lambda w: PLAN.arrays_option(w.dataset, w.variant),
+        features=lambda w: PLAN.features_option(w.variant),
         ensemble="",
     message:
         "predict {wildcards.dataset} with {wildcards.variant}, seed {wildcards.seed} ({wildcards.condition})"
     shell:
         "avsbench predict --dataset {wildcards.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-        "--condition {wildcards.condition} {params.arrays}{params.options} "
+        "--condition {wildcards.condition} {params.arrays}{params.features:q} {params.options} "
         "{params.ensemble} --log {log}"
 
 
@@ -57,6 +58,7 @@ use rule predict as predict_ensemble with:
         runtime=lambda w: 120 * PLAN.keep_best(w.dataset, w.variant),
     params:
         ensemble="--ensemble",
+        vote=lambda w: cards.variant(w.variant).method.vote,
     message:
         "predict {wildcards.dataset} with the best epochs of {wildcards.variant}, seed {wildcards.seed}"
 

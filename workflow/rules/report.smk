@@ -1,7 +1,10 @@
-# Complete runs -> results/leaderboard.{md,parquet}. When the workflow fails, `onerror` writes leaderboard.partial.md.
+# Complete runs -> results/leaderboard.{md,parquet}, or the page of the study that the configuration names, which wants
+# other runs. When the workflow fails, `onerror` writes leaderboard.partial.md, or that of the study.
 
 
-rule leaderboard:
+rule:
+    name:
+        "study" if PLAN.study else "leaderboard"
     input:
         runs=[PATHS.run_json(r.dataset, r.variant, r.seed) for r in PLAN.runs],
         scores=[
@@ -11,18 +14,19 @@ rule leaderboard:
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
         markdown=report(
-            PATHS.leaderboard("md"),
-            caption="../report/leaderboard.rst",
-            category="Leaderboard",
+            PLAN.page("md"),
+            caption=f"../report/{'study' if PLAN.study else 'leaderboard'}.rst",
+            category="Studies" if PLAN.study else "Leaderboard",
         ),
-        table=PATHS.leaderboard("parquet"),
+        table=PLAN.page("parquet"),
     log:
-        PATHS.log("leaderboard"),
+        PATHS.log("study", PLAN.study.name) if PLAN.study else PATHS.log("leaderboard"),
+    localrule: True
     conda:
         "../../environment.yml"
     params:
         options=OPTIONS,
-        code=digest.stage("report"),
+        code=digest.stage("study" if PLAN.study else "report"),
         runs=[str(r) for r in PLAN.rows],
         skips=[f"{s.run}: {s.reason}" for s in PLAN.skips],
         config=house.config_argument(PLAN),

@@ -80,13 +80,14 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
             code=digest.stage("train", cards.variant(VARIANT).method.name),
             settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
             recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
-            arrays=lambda w: PLAN.arrays_option(w.dataset),
+            arrays=lambda w, v=VARIANT: PLAN.arrays_option(w.dataset, v),
+            features=lambda w, v=VARIANT: PLAN.features_option(v),
         message:
             "train {params.variant} on {wildcards.dataset}, seed {wildcards.seed}"
         shell:
             "avsbench train --dataset {wildcards.dataset} --variant {params.variant} --seed {wildcards.seed} "
             "--recipe {params.recipe:q} --code {params.code} --gpus {resources.gpu} "
-            "{params.arrays}{params.options} --log {log}"
+            "{params.arrays}{params.features:q} {params.options} --log {log}"
 
 
 rule official:
@@ -107,10 +108,12 @@ rule official:
         options=OPTIONS,
         code=lambda w: digest.stage("official", cards.variant(w.variant).method.name),
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
+        features=lambda w: PLAN.features_option(w.variant),
     message:
         "take the authors' checkpoint of {wildcards.variant} on {wildcards.dataset}"
     shell:
-        "avsbench official --dataset {wildcards.dataset} --variant {wildcards.variant} {params.options} --log {log}"
+        "avsbench official --dataset {wildcards.dataset} --variant {wildcards.variant} "
+        "{params.features:q} {params.options} --log {log}"
 
 
 rule describe:
@@ -126,7 +129,9 @@ rule describe:
         options=OPTIONS,
         code=lambda w: digest.stage("predict", cards.variant(w.variant).method.name),
         settings=lambda w: PLAN.run_settings(w.dataset, w.variant),
+        features=lambda w: PLAN.features_option(w.variant),
     message:
         "describe {wildcards.variant} on {wildcards.dataset}, which needs no training"
     shell:
-        "avsbench describe --dataset {wildcards.dataset} --variant {wildcards.variant} {params.options} --log {log}"
+        "avsbench describe --dataset {wildcards.dataset} --variant {wildcards.variant} "
+        "{params.features:q} {params.options} --log {log}"
