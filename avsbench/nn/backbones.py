@@ -98,6 +98,7 @@ class ResNetEncoder(VisualEncoder, ResNet):
             channels=widths,
             in_chans=in_channels,
             output_stride=output_stride,
+            zero_init_last=not frozen_norms,  # a scale of 0 would stay
             **stem,
         )
         self.channels = tuple(width * block.expansion for width in widths)

@@ -5,6 +5,7 @@ Letters in shapes: B clips, T frames, F real frames of all clips, Q queries, K c
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,8 +23,9 @@ UNDECAYED = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.Embedding)
 class MaskClassification(Method):
     """All but the network between the encoders and the predictions, which a subclass gives in `segment`.
 
-    `scores` are sums over queries of the chance of a class times its mask, and as published softmax (S4, MS3) and
-    argmax are taken of them.
+    A class map is the sum over queries of the chance of that class times the mask. As published S4 and MS3 take the
+    softmax of both maps as if they were logits. Of more classes only the largest is asked for: there scores are the
+    maps' logarithms, whose softmax are the maps normalised.
 
     Args:
         siam: encoder of frames and maskiges.
@@ -31,12 +33,13 @@ class MaskClassification(Method):
         channels: K; 2 for S4 and MS3, where background is a class.
 
     Attributes:
-        loss_settings: what the recipe may say under `loss`: weights of the terms; `points`, at which masks are compared.
-        method_settings: and under `method`: `backbone_rate`, of the visual encoders' learning rate.
+        loss_settings: what the recipe may say under `loss`: weights of terms; `points`, at which masks are compared.
+        method_settings: and under `method`: `backbone_rate`, of the visual encoders' learning rate; `augment`, see
+            `avsbench.transforms.clips`.
     """
 
     loss_settings: ClassVar[dict[str, float]] = {"class": 2.0, "mask": 5.0, "dice": 5.0, "points": 12544}
-    method_settings: ClassVar[dict[str, object]] = {"backbone_rate": 0.1}
+    method_settings: ClassVar[dict[str, object]] = {"backbone_rate": 0.1, "augment": None}
 
     def __init__(self, *, siam: SiamEncoder, audio: nn.Module, channels: int):
         super().__init__()
@@ -83,6 +86,8 @@ class MaskClassification(Method):
         """Padded frames score 0."""
         real = output["real"]
         maps = MaskDecoder.semantic(output["predictions"][-1], size)
+        if self.channels > 2:
+            maps = maps.clamp_min(torch.finfo(maps.dtype).tiny).log()
         return maps.new_zeros(*real.shape, *maps.shape[1:]).index_put((real,), maps)
 
     def loss(self, output: Output, batch: Batch, step: int) -> dict[str, Tensor]:

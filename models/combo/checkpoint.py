@@ -1,0 +1,55 @@
+"""Names of the authors' checkpoints -> ours."""
+
+from avsbench.nn.backbones import PVTEncoder, ResNetEncoder
+from avsbench.nn.mask_decoder import MaskDecoder
+from avsbench.nn.pixel_decoder import PixelDecoder
+
+NOT_BUILT = ("sem_seg_head.fusion_module.b_attn.attn_list.0.v_proj.bias", "criterion.empty_weight")
+"""A constant in all logits of a softmax; weights of the classes in the loss, which the recipe gives here."""
+
+_ENCODERS = {"pre_sam_backbone.": "siam.maskiges.", "backbone.": "siam.frames."}
+_PARTS = {
+    "audio_backbone.": "audio.",
+    "scale_factor_module.": "siam.gates.",
+    "sem_seg_head.audio_transformation.embeddings.": "sound.",
+    "sem_seg_head.fusion_module.audio_pos.": "fusion.sound_place.",
+    "sem_seg_head.fusion_module.level_embed.": "fusion.level.",
+    "sem_seg_head.fusion_module.b_attn.": "fusion.",
+}
+_INNER = {
+    "gamma_a": "sound_scale",
+    "gamma_v_list.0": "pixel_scale",
+    "layer_norm_v_list.0.": "pixel_norm.",
+    "layer_norm_a_list.0.": "sound_norm.",
+    "attn_list.0.values_v_proj.": "attention.pixel_values.",
+    "attn_list.0.values_a_proj.": "attention.sound_values.",
+    "attn_list.0.out_v_proj.": "attention.pixel_output.",
+    "attn_list.0.out_a_proj.": "attention.sound_output.",
+    "attn_list.0.v_proj.": "attention.query.",
+    "attn_list.0.a_proj.": "attention.key.",
+    ".fc1.": ".2.",
+    ".fc2.": ".4.",
+}
+
+
+def rename(key: str) -> str | None:
+    """Our name of one of the authors' keys; None for `NOT_BUILT`. An unknown name stays, and the loader reports it."""
+    if key in NOT_BUILT:
+        return None
+    for theirs, ours in _ENCODERS.items():
+        if key.startswith(theirs):
+            inner = key.removeprefix(theirs)
+            resnet = inner.startswith(("stem.", "res"))
+            return ours + (ResNetEncoder.rename_detectron2(inner) if resnet else PVTEncoder.rename_official(inner))
+    for theirs, part in {"pixel_decoder": PixelDecoder, "predictor": MaskDecoder}.items():
+        if key.startswith(f"sem_seg_head.{theirs}."):
+            ours = {"pixel_decoder": "pixel_decoder", "predictor": "decoder"}[theirs]
+            return f"{ours}.{part.rename_official(key.removeprefix(f'sem_seg_head.{theirs}.'))}"
+    for theirs, ours in _PARTS.items():
+        if key.startswith(theirs):
+            inner = key.removeprefix(theirs)
+            if not ours.startswith("audio"):
+                for old, new in _INNER.items():
+                    inner = inner.replace(old, new)
+            return ours + inner
+    return key
