@@ -251,7 +251,8 @@ def _official(plan: Plan, dataset: str, variant: str) -> Finding:
 def _data(plan: Plan, name: str) -> Iterator[Finding]:
     """The source of a data set, and how much of what the workflow makes of it exists."""
     yield _source(plan, cards.dataset(name))
-    ends = sorted({end for run in plan.runs if run.dataset == name for end in cards.variant(run.variant).front_ends})
+    variants = {run.variant for run in plan.runs if run.dataset == name}
+    ends = sorted({end for variant in variants for end in cards.variant(variant).front_ends_on(name)})
     for split in SPLITS:
         count = plan.shard_count(name, split)
         made = {"shards": plan.shards(name, split), "index": [plan.paths.index(name, split)]}

@@ -46,7 +46,7 @@ def describe_run(spec: RunSpec, method: "Method", device: "torch.device") -> dic
         "options": variant.options,
         "recipe": spec.recipe,
         "features": {name: {**setting.record, "stored": setting.stored} for name, setting in spec.features.items()},
-        "arrays": {end: spec.arrays[end] for end in variant.front_ends if end in spec.arrays},
+        "arrays": {end: spec.arrays[end] for end in variant.front_ends_on(spec.dataset) if end in spec.arrays},
         "code": spec.code,
         "git": git_commit(),
         "versions": versions(),

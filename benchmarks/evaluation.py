@@ -47,7 +47,12 @@ class Predicting:
     def run(self) -> dict:
         """Frames a second of everything and of the network alone, and peak memory in MB."""
         clips = ClipDataset(
-            self.paths, self.card, "test", front_ends=self.variant.front_ends, masks=False, native=self.variant.native
+            self.paths,
+            self.card,
+            "test",
+            front_ends=self.variant.front_ends_on(self.card.name),
+            masks=False,
+            native=self.variant.native,
         )
         with clips, PredictionWriter(Path(self.folder.name) / "predictions.h5", info(self.card)) as writer:
             start = time.perf_counter()

@@ -130,7 +130,7 @@ def prepare(
         }
         extract_shard(**shared, image_size=SIZE, out=paths.shard(*place), faults_out=paths.faults(*place))
         native_shard(**shared, out=paths.native(*place))
-        ends = variant.front_ends if variant else ["vggish_mel"]
+        ends = variant.front_ends_on(name) if variant else ["vggish_mel"]
         outs = {end: paths.audio(name, end, split, 0, 1) for end in ends}
         if outs:
             audio_shard(card=card, shard_path=paths.shard(*place), outs=outs)

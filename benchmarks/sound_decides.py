@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
     arguments = parser.parse_args()
     paths = Paths("mini")
-    front_end = cards.variant(arguments.variant).front_ends[0]
+    front_end = cards.variant(arguments.variant).front_ends_on(arguments.dataset)[0]
     runs = [paths.scores(arguments.dataset, arguments.variant, seed) for seed in arguments.seeds]
     command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--quiet", "all", "--", *runs]
     subprocess.run(command, check=True)

@@ -43,7 +43,7 @@ def synthetic_batch(variant: Variant, dataset: DatasetCard, image_size: int, see
     frames = np.zeros((count, longest, height, width, 3), np.uint8)
     masks = np.full((count, longest, height, width), IGNORE, np.int64)
     annotated = np.zeros((count, longest), bool)
-    ends = {name: FRONT_ENDS[name] for name in variant.front_ends}
+    ends = {name: FRONT_ENDS[name] for name in variant.front_ends_on(dataset.name)}
     shapes = {name: end.frame_shape(still=longest == 1) for name, end in ends.items()}
     audio = {name: np.zeros((count, longest, *shape), np.float32) for name, shape in shapes.items()}
     features = {name: np.zeros_like(frames).transpose(0, 1, 4, 2, 3) for name in variant.features}

@@ -30,7 +30,7 @@ def check_card(subject: Subject) -> None:
     from avsbench.spec import RunSpec
 
     card = subject.variant.method
-    for name in subject.variant.front_ends:
+    for name in subject.variant.front_ends_on(subject.dataset.name):
         cards.known(name, FRONT_ENDS, f"{card.path}: inputs.front_ends", "front end")
     roles = set(subject.build().encoders())
     if set(subject.variant.encoders) - roles:

@@ -137,7 +137,8 @@ class StoredData:
         group: Group | None = None,
         augment: bool = True,
     ):
-        inputs = {"front_ends": tuple(variant.front_ends), "features": stored_features(spec, variant)}
+        heard = variant.front_ends_on(dataset.name)
+        inputs = {"front_ends": tuple(heard), "features": stored_features(spec, variant)}
         self.spec, self.dataset, self.on_gpu = spec, dataset, on_gpu
         self.group = group or Group()
         self.batch: int = spec.recipe["batch"]

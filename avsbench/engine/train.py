@@ -175,7 +175,7 @@ def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
         count = cards.dataset(spec.dataset).shards[spec.scale][split]
         for shard in range(count):
             files.append(spec.paths.shard(spec.dataset, split, shard, count))
-            heard = [spec.arrays.get(end, end) for end in variant.front_ends]
+            heard = [spec.arrays.get(end, end) for end in variant.front_ends_on(spec.dataset)]
             files += [spec.paths.audio(spec.dataset, name, split, shard, count) for name in heard]
             if variant.native:
                 files.append(spec.paths.native(spec.dataset, split, shard, count))

@@ -105,10 +105,23 @@ def test_inputs_may_differ_between_variants(own_models):
     edit(own_models, "inputs: {front_ends: []}", "inputs: {front_ends: [cavp_mel], grids: [native]}")
     edit(own_models, "  mine: {", "  mine-stereo: {inputs: {front_ends: [cavp_mel_stereo]}}\n  mine: {")
     plain, stereo = cards.variant("mine"), cards.variant("mine-stereo")
-    assert (plain.front_ends, stereo.front_ends) == (["cavp_mel"], ["cavp_mel_stereo"])
+    assert (plain.front_ends_on("avss"), stereo.front_ends_on("vpo_ms")) == (["cavp_mel"], ["cavp_mel_stereo"])
     assert plain.needs_originals
     assert stereo.needs_originals
     assert plain.inputs == plain.method.inputs
+
+
+def test_front_ends_may_differ_between_data_sets(own_models):
+    edit(own_models, "inputs: {front_ends: []}", "inputs: {front_ends: {default: [msai_512], ms3: [combo_mel]}}")
+    mine = cards.variant("mine")
+    assert (mine.front_ends_on("s4"), mine.front_ends_on("ms3")) == (["msai_512"], ["combo_mel"])
+    assert mine.inputs_on("ms3") == {"front_ends": ["combo_mel"]}
+
+
+def test_front_ends_of_an_unknown_data_set(own_models):
+    edit(own_models, "inputs: {front_ends: []}", "inputs: {front_ends: {default: [msai_512], ms4: [combo_mel]}}")
+    with pytest.raises(AvsbenchError, match=r"inputs.front_ends: unknown data set 'ms4'"):
+        cards.method_cards()
 
 
 def test_a_native_grid_only_where_it_differs(own_models):
