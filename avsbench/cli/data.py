@@ -1,10 +1,12 @@
 """Verbs that make data: from a download to shards, index and front ends."""
 
 import json
+import os
 from pathlib import Path
 
-from avsbench import cards
+from avsbench import cards, devices
 from avsbench.cli.common import SPLITS, Verbs, plan_of
+from avsbench.features import MASKIGE
 
 
 def register(verbs: Verbs) -> None:
@@ -20,6 +22,10 @@ def register(verbs: Verbs) -> None:
     added = verbs.of_dataset("check-split", check_split, "refuse a split that lacks clips")
     added.add_argument("--split", required=True, choices=SPLITS)
     added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
+    added = verbs.of_shard("features", features, "masks of the frames of one shard, as maskiges")
+    added.add_argument("--feature", default=MASKIGE)
+    added.add_argument("--settings", type=json.loads, default={}, help="generator, options, weights as JSON, laid over")
+    added.add_argument("--device", choices=devices.CHOICES, help="default: the configuration's")
     added = verbs.of_shard("audio", audio, "front ends of one shard")
     added.add_argument("--front-end", required=True, action="append", help="again for each front end")
     added.add_argument("--threads", type=int, default=1)
@@ -121,3 +127,28 @@ def audio(args) -> None:
         outs={name: plan.paths.audio(card.name, name, *place) for name in args.front_end},
         threads=args.threads,
     )
+
+
+def features(args) -> None:
+    from avsbench.datasets import space
+    from avsbench.features.settings import resolve
+    from avsbench.store.features import feature_shard
+
+    plan = plan_of(args)
+    card = cards.dataset(args.dataset)
+    setting = resolve(args.feature, plan.paths, plan.config.get("features", {}).get(args.feature, {}), args.settings)
+    space.before_features(card, plan, setting.stored)
+    place = (args.split, args.shard, plan.shard_count(card.name, args.split))
+    native = setting.pictures == "native" and not card.native
+    choice = args.device or os.environ.get(devices.VARIABLE) or plan.config.get("device", "auto")
+    with devices.lease(int(setting.card.needs_gpu), choice, required=plan.scale != "mini") as leased:
+        feature_shard(
+            card=card,
+            setting=setting,
+            shard_path=plan.paths.shard(card.name, *place),
+            native_path=plan.paths.native(card.name, *place) if native else None,
+            out=plan.paths.features(card.name, setting.stored, *place),
+            report_out=plan.paths.feature_report(card.name, setting.stored, *place),
+            masks_out=plan.paths.feature_masks(card.name, setting.stored, *place),
+            device=str(leased[0]),
+        )

@@ -15,7 +15,7 @@ class MaskWriter(FileWriter):
     def add(self, clip_id: str, masks: list[np.ndarray]) -> None:
         """Add one clip: of each of its T frames bool [N,H,W]."""
         size = masks[0].shape[1:]
-        bits = np.packbits(np.concatenate([frame.reshape(len(frame), -1) for frame in masks]), axis=1)
+        bits = np.packbits(np.concatenate(masks).reshape(-1, size[0] * size[1]), axis=1)
         pressed = {"chunks": (1, bits.shape[1]), "compression": "gzip", "compression_opts": 4} if len(bits) else {}
         stored = self._file.create_dataset(check_clip_id(clip_id), data=bits, **pressed)
         set_attribute(stored, "counts", np.array([len(frame) for frame in masks]))

@@ -1,0 +1,172 @@
+"""What makes a feature: resolved from configuration and scale, named in every path, and asked for by the plan."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from avsbench import cards, features
+from avsbench.config import check_config
+from avsbench.errors import AvsbenchError
+from avsbench.features.settings import resolve
+from avsbench.paths import Paths
+from avsbench.plan import Plan, Run
+from avsbench.report.leaderboard import write_leaderboard
+from tests.unit.report_runs import make_run, paths_in
+from tests.unit.small_method import write_method
+
+NAME = "small-small"
+
+
+@pytest.fixture
+def seeing(tmp_path, monkeypatch):
+    """A method that sees maskiges."""
+    monkeypatch.setenv("AVSBENCH_MODELS", str(tmp_path / "models"))
+    card = write_method(tmp_path / "models").path
+    card.write_text(card.read_text().replace("front_ends: [vggish_mel]", "features: [maskige]"))
+    cards._method_cards.cache_clear()
+    yield
+    cards._method_cards.cache_clear()
+
+
+def planned(tmp_path, chosen=None, scale="mini", **more):
+    config = {"scale": scale, "runs": {"ms3": [NAME, "saliency"]}, "seeds": [0], "data_root": str(tmp_path / "data")}
+    config |= {"results_root": str(tmp_path / "results"), "weights_root": str(tmp_path / "weights"), **more}
+    return Plan(check_config(config | ({"features": {"maskige": chosen}} if chosen else {})))
+
+
+# settings
+
+
+def test_scales_choose_and_the_configuration_is_laid_over(tmp_path):
+    mini, full = Paths("mini"), Paths("full", weights_root=str(tmp_path))
+    default = resolve("maskige", mini)
+    assert default.generator == "felzenszwalb"
+    finer = resolve("maskige", mini, {"options": {"min_size": 5}})
+    assert finer.options == {**default.options, "min_size": 5}
+    other = resolve("maskige", mini, {"generator": "none"})
+    assert (other.generator, other.options) == ("none", {})  # the scale's options belong to its generator
+    back = resolve("maskige", mini, {"generator": "none"}, {"generator": "felzenszwalb"})
+    assert back.options == features.generator("felzenszwalb").options
+    published = resolve("maskige", full)
+    assert published.generator == "semantic_sam"
+    assert published.weights == f"{tmp_path}/swinl_only_sam_many2many.pth"
+    assert resolve("maskige", full, {"options": {"backbone": "swin_t"}}).weights.endswith(
+        "/swint_only_sam_many2many.pth"
+    )
+
+
+def test_everything_that_decides_about_masks_is_in_the_name(tmp_path, monkeypatch):
+    paths = Paths("mini")
+    names = [resolve("maskige", paths, chosen).stored for chosen in ({}, {"generator": "none"}, {"pictures": "native"})]
+    names += [resolve("maskige", paths, {"options": {"sigma": 0.25}}).stored]
+    monkeypatch.setitem(features.generators(), "felzenszwalb", replace(features.generator("felzenszwalb"), version=2))
+    names += [resolve("maskige", paths).stored]
+    assert len(set(names)) == 5
+    assert all(name.startswith(("maskige-felzenszwalb-", "maskige-none-")) for name in names)
+
+
+def test_the_digest_of_named_weights_is_in_the_name(tmp_path):
+    paths = Paths("mini", weights_root=str(tmp_path / "w"))
+    file = tmp_path / "mine.pth"
+    file.write_bytes(b"first")
+    chosen = {"generator": "semantic_sam", "weights": str(file)}
+    first = resolve("maskige", paths, chosen)
+    assert first.weights_digest == hashlib.sha256(b"first").hexdigest()
+    moved = tmp_path / "elsewhere.pth"
+    moved.write_bytes(b"first")
+    assert resolve("maskige", paths, {**chosen, "weights": str(moved)}).stored == first.stored
+    noted = json.loads(Path(paths.weights("digests.json")).read_text())
+    assert sorted(noted.values()) == [first.weights_digest] * 2
+    file.write_bytes(b"second")
+    assert resolve("maskige", paths, chosen).stored != first.stored
+    file.unlink()
+    with pytest.raises(AvsbenchError, match=r"mine.pth: the weights of semantic_sam(.|\n)*891 MB(.|\n)*UX-Decoder"):
+        resolve("maskige", paths, chosen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"generator": "semantic-sam"}, "did you mean 'semantic_sam'"),
+        ({"generator": "felzenszwalb", "options": {"sigmo": 1}}, "did you mean 'sigma'"),
+        ({"generator": "none", "weights": "x.pth"}, "none takes no weights"),
+        ({"generater": "none"}, "generater"),
+        ({"pictures": "originals"}, "originals"),
+    ],
+)
+def test_what_does_not_exist_is_named(tmp_path, chosen, message):
+    with pytest.raises(AvsbenchError, match=message):
+        planned(tmp_path, chosen, runs={"ms3": ["saliency"]})
+
+
+def test_options_of_another_generator_are_named_when_a_run_wants_them(tmp_path, seeing):
+    with pytest.raises(AvsbenchError, match="points_per_side"):
+        planned(tmp_path, {"options": {"points_per_side": 8}}).data("ms3", NAME, ("train",))
+
+
+# plan
+
+
+def test_the_plan_derives_what_a_card_asks_for_and_nothing_else(tmp_path, seeing):
+    plan = planned(tmp_path)
+    name = plan.features(NAME)["maskige"].stored
+    shards = plan.paths.features("ms3", name, "train", 0, plan.shard_count("ms3", "train"))
+    assert shards in plan.data("ms3", NAME, ("train", "val"))
+    assert not [file for file in plan.data("ms3", NAME, ("train", "val")) if "/test." in file]
+    assert not [file for file in plan.data("ms3", "saliency", ("test",)) if "features" in file]
+    assert list(plan.feature_settings) == [name]
+    assert plan.feature_inputs(name, "ms3", "train", 0, 1) == [plan.paths.shard("ms3", "train", 0, 1)]
+    assert plan.feature_gpus(name) == 0
+    with pytest.raises(AvsbenchError, match="no run of this configuration sees"):
+        plan.feature_setting("maskige-none-00000000")
+
+
+def test_weights_and_originals_are_inputs_where_they_are_needed(tmp_path, seeing):
+    plan = planned(tmp_path, {"pictures": "native"}, scale="full")
+    name = plan.features(NAME)["maskige"].stored
+    place = ("avss", "train", 0, 8)
+    found = plan.feature_inputs(name, *place)
+    weights = plan.paths.weights("swinl_only_sam_many2many.pth")
+    assert found == [plan.paths.shard(*place), plan.paths.native(*place), weights]
+    assert plan.feature_gpus(name) == 1
+    assert planned(tmp_path, {"pictures": "native"}, scale="full", device="cpu").feature_gpus(name) == 0
+
+
+def test_another_generator_makes_another_run(tmp_path, seeing):
+    ours, none = planned(tmp_path), planned(tmp_path, {"generator": "none"})
+    assert ours.run_settings("ms3", NAME) != none.run_settings("ms3", NAME)
+    assert ours.run_settings("ms3", "saliency") == none.run_settings("ms3", "saliency")
+    chosen = json.loads(none.features_option(NAME)[1])
+    assert resolve("maskige", none.paths, chosen["maskige"]) == none.features(NAME)["maskige"]
+    assert none.features_option("saliency") == []
+    assert [run.label for run in none.runs] == [f"{NAME}+none", "saliency"]
+
+
+def test_a_study_lays_its_generator_over_the_configuration(tmp_path, seeing, monkeypatch):
+    monkeypatch.setenv("AVSBENCH_STUDIES", str(tmp_path))
+    (tmp_path / "masks.yaml").write_text(
+        f"title: masks\nquestion: do they help?\ndatasets: [ms3]\nvariants: [{NAME}]\n"
+        "rows: {plain: , none: {features: {maskige: {generator: none}}}}\n"
+    )
+    plan = planned(tmp_path, study="masks")
+    assert [run.label for run in plan.runs] == [f"{NAME}+felzenszwalb", f"{NAME}@masks.none+none"]
+    assert len(plan.feature_settings) == 2
+
+
+# leaderboard
+
+
+def test_rows_are_called_after_the_generator(tmp_path, seeing):
+    paths = paths_in(tmp_path)
+    run = Run("ms3", NAME, "0", generator="felzenszwalb")
+    setting = resolve("maskige", paths)
+    made = {"maskige": {**setting.record, "stored": setting.stored}}
+    make_run(paths, run, features=made)
+    text = Path(write_leaderboard(runs=[run], paths=paths)).read_text()
+    assert f"{NAME}+felzenszwalb" in text
+    assert "maskige by felzenszwalb (scale 300.0, sigma 0.5, min_size 40)" in text
+    with pytest.raises(AvsbenchError, match=r"masks of another generator(.|\n)*felzenszwalb(.|\n)*none"):
+        write_leaderboard(runs=[Run("ms3", NAME, "0", generator="none")], paths=paths)
