@@ -9,6 +9,7 @@ from pathlib import Path
 from avsbench import cards
 from avsbench.closed_yaml import known, place
 from avsbench.errors import AvsbenchError
+from avsbench.features import generators, settings
 from avsbench.media import front_ends
 from avsbench.metrics import METRICS, metric
 from avsbench.study_cards import Study, study
@@ -90,11 +91,19 @@ def _check_row(found: Study, name: str, row: dict) -> None:
         choices = choice if isinstance(choice, dict) else {"default": choice}
         _all_known(found, filter(None, choices.values()), [*at, "encoders", role], cards.encoder_cards(), "encoder")
         _all_known(found, set(choices) - {"default"}, [*at, "encoders", role], cards.dataset_cards(), "data set")
-    heard = [end for end in row.get("inputs", {}).get("front_ends", []) if not front_ends.has_family(end)]
-    _all_known(found, heard, [*at, "inputs", "front_ends"], front_ends.FRONT_ENDS, "front end")
+    heard = row.get("inputs", {}).get("front_ends", [])
+    for dataset, ends in heard.items() if isinstance(heard, dict) else [(None, heard)]:
+        place_of = [*at, "inputs", "front_ends", *filter(None, [dataset])]
+        strange = [end for end in ends if not front_ends.has_family(end)]
+        _all_known(found, strange, place_of, front_ends.FRONT_ENDS, "front end")
     _all_known(found, row.get("arrays", {}), [*at, "arrays"], cards.dataset_cards(), "data set")
     for dataset, arrays in row.get("arrays", {}).items():
         _all_known(found, arrays, [*at, "arrays", dataset], front_ends.FRONT_ENDS, "front end")
+    for feature, chosen in row.get("features", {}).items():
+        within = [*at, "features", feature]
+        names = [chosen["generator"]] if "generator" in chosen else []
+        _all_known(found, names, [*within, "generator"], generators(), "mask generator")
+        settings.check(feature, chosen, f"{place(found.path, within)}: {'.'.join(within[:-1])}")
     for base in [row["variant"]] if "variant" in row else found.variants:
         arguments = _build_arguments(cards.variant(base).method.path.parent / "model.py")
         if arguments is not None:

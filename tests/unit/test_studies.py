@@ -192,6 +192,21 @@ def test_reading_a_study_decides_no_number(frozen):
     assert {"avsbench.studies", "avsbench.study_cards"} <= modules
 
 
+def test_a_generator_of_a_row_makes_features_of_their_own():
+    """The study of the suite that compares generators."""
+    for scale, shared in (("mini", True), ("full", False)):
+        found = planned("maskige", scale=scale)
+        rows = {line.row: line.variant for line in found.lines if (line.dataset, line.base) == ("ms3", "combo-r50")}
+        assert rows["none"] == "combo-r50@maskige.none"
+        assert (rows["felzenszwalb"] == "combo-r50") == shared  # what mini takes anyway
+        stored = {row: found.features(variant)["maskige"].stored for row, variant in rows.items()}
+        assert [name.split("-")[1] for name in stored.values()] == ["none", "felzenszwalb"]
+        for row, variant in rows.items():
+            shards = [file for file in found.data("ms3", variant, ("train",)) if "/features/" in file]
+            assert shards
+            assert all(f"/{stored[row]}/" in file for file in shards)
+
+
 # faults
 
 
@@ -211,7 +226,19 @@ def test_reading_a_study_decides_no_number(frozen):
         ("audio: null", "audio: vgish", r":14: rows\.deaf\.encoders\.audio: unknown encoder[\s\S]*'vggish'"),
         ("init: scratch", "init: scrach", r":14: rows\.deaf\.init: 'scrach' does not match"),
         ("deaf: {", "deaf: {inputs: {front_ends: [vgish_mel]}, ", r":14: rows\.deaf\.inputs\.front_ends: unknown"),
+        (
+            "deaf: {",
+            "deaf: {inputs: {front_ends: {default: [vggish_mel], s4: [vgish_mel]}}, ",
+            r":14: rows\.deaf\.inputs\.front_ends\.s4: unknown front end",
+        ),
         ("deaf: {", "deaf: {arrays: {ms3: {vgish_mel: x}}, ", r":14: rows\.deaf\.arrays\.ms3: unknown front end"),
+        ("deaf: {", "deaf: {features: {maskige: {generator: nome}}, ", r":14: rows\.deaf[\s\S]*mask generator 'nome'"),
+        ("deaf: {", "deaf: {features: {maskige: {generater: none}}, ", r":14: unknown key 'generater' in rows\."),
+        (
+            "deaf: {",
+            "deaf: {features: {maskige: {generator: felzenszwalb, options: {sgma: 1}}}, ",
+            r":14: rows\.deaf\.features\.maskige\.options: unknown option of felzenszwalb[\s\S]*'sigma'",
+        ),
         ("eval: {}", "eval: {variant: tpavi-r50}", r": which variant do the rows change\?[\s\S]*one: eval"),
         ("variants: [etavs-r50]\n", "", ": which variant do the rows change"),
     ],
