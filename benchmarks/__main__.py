@@ -27,6 +27,7 @@ from benchmarks import (
     loader,
     mini,
     planning,
+    semantic_sam,
     tpavi_attention,
     training_step,
 )
@@ -38,6 +39,7 @@ TOPICS: dict[str, Callable[..., Iterator[Row]]] = {
     "deformable": deformable_attention.rows,
     "avsegformer": avsegformer_step.rows,
     "etavs": etavs_step.rows,
+    "semantic_sam": semantic_sam.rows,
     "step": training_step.rows,
     "evaluation": evaluation.rows,
     "growth": growth.rows,
