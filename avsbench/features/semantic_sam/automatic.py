@@ -64,13 +64,13 @@ class Settings:
 
     def __post_init__(self):
         levels = list(self.levels) if isinstance(self.levels, (list, tuple)) else []
-        if not levels or len(set(levels)) < len(levels) or not set(levels) <= set(TOKENS):
+        known = [level for level in TOKENS if level in levels]
+        if not levels or len(known) < len(levels):
             raise _out_of_range("levels", self.levels, "some of 1 to 6, each once")
-        for name in ("points_per_side", "points_per_batch"):
-            if getattr(self, name) < 1:
-                raise _out_of_range(name, getattr(self, name), "1 or more")
-        if self.min_area < 0:
-            raise _out_of_range("min_area", self.min_area, "0 or more")
+        for name, least in (("points_per_side", 1), ("points_per_batch", 1), ("min_area", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise _out_of_range(name, value, f"a whole number, {least} or more")
 
 
 def _out_of_range(name: str, found: object, expected: str) -> AvsbenchError:
