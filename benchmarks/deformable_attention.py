@@ -1,16 +1,22 @@
-"""Time and memory of multi-scale deformable attention: this suite's form against a direct one.
+"""Time and memory of multi-scale deformable attention: this suite's form against a direct one and against loops.
 
-    python -m benchmarks.deformable_attention [--rounds 3] [--threads 1]
+    python -m benchmarks.deformable_attention [--rounds 3] [--threads 1] [--case Semantic]
 
-Forward and backward pass of one attention block at the sizes where AVSegFormer and COMBO use it (width 256, 8 heads,
-3 levels, 4 points), float32. The direct form is the usual one in plain PyTorch: linear layers, values and locations
-permuted level by level for `grid_sample`, samples of all levels stacked, weighted and summed. Each form lives in a
-process of its own and the two take turns; the ratio is the median over the rounds. Both have the same weights, and the
-script stops when their outputs differ. At a very small size a pixel-by-pixel loop in Python is measured too. Runs on a
-GPU where there is one.
+One attention block at the sizes where AVSegFormer, COMBO and Semantic-SAM use it (width 256, 8 heads, 3 or 4 levels, 4
+points), float32; forward and backward pass, or the forward pass alone where nothing trains. The forms beside ours:
+
+* direct, the usual one in plain PyTorch: values and locations permuted level by level for `grid_sample`, samples of all
+  levels stacked, weighted and summed;
+* loop, the formula as it is written: a Python loop over frames, heads and levels, a `grid_sample` each;
+* pixels, without `grid_sample`: a loop over frames, queries, heads, levels, points and pixels. At a very small size.
+
+Each form lives in a process of its own and they take turns; ratios are medians over the rounds. All have the same
+weights, and the script stops when their outputs differ. Runs on a GPU where there is one.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import math
 import sys
 import time
@@ -27,14 +33,33 @@ from benchmarks.common import Alone, Row, device_peak_mb, in_turns, ratios
 
 TOPIC = "deformable attention"
 TOLERANCE = 1e-5
-CASES: dict[str, tuple[int, Sizes]] = {
-    "AVSegFormer, COMBO at 224": (5, [(28, 28), (14, 14), (7, 7)]),
-    "AVSegFormer at 512": (5, [(64, 64), (32, 32), (16, 16)]),
-    "COMBO, a batch of 8 clips": (40, [(28, 28), (14, 14), (7, 7)]),
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Tokens of all maps of some frames attend to each other.
+
+    Attributes:
+        frames: N.
+        sizes: of the maps.
+        gradients: whether the backward pass belongs to it.
+        others: forms to compare with.
+    """
+
+    frames: int
+    sizes: Sizes
+    gradients: bool = True
+    others: tuple[str, ...] = ("direct", "loop")
+
+
+CASES = {
+    "AVSegFormer, COMBO at 224": Case(5, [(28, 28), (14, 14), (7, 7)]),
+    "AVSegFormer at 512": Case(5, [(64, 64), (32, 32), (16, 16)], others=("direct",)),
+    "COMBO, a batch of 8 clips": Case(40, [(28, 28), (14, 14), (7, 7)]),
+    "Semantic-SAM at 224, forward": Case(1, [(28, 28), (14, 14), (7, 7), (4, 4)], gradients=False),
+    "Semantic-SAM at 640, forward": Case(1, [(80, 80), (40, 40), (20, 20), (10, 10)], gradients=False),
+    "very small, forward": Case(1, [(4, 4), (2, 2), (1, 1)], gradients=False, others=("direct", "loop", "pixels")),
 }
-"""Name -> frames, sizes of the maps."""
-SMALL = "small"
-SMALL_CASE = (1, [(4, 4), (2, 2), (1, 1)])
 
 
 class Direct(DeformableAttention):
@@ -63,7 +88,27 @@ class Direct(DeformableAttention):
 
 
 class Loop(Direct):
-    """Pixel by pixel; forward only, a gradient through it would be no use."""
+    """Frame by frame, head by head, level by level."""
+
+    def sample(self, value: Tensor, sizes: Sizes, grid: Tensor, weights: Tensor) -> Tensor:
+        levels = value.split([h * w for h, w in sizes], dim=1)
+        shares = weights.unflatten(3, grid.shape[3:5])
+        frames = []
+        for n in range(len(value)):
+            heads = []
+            for m in range(value.shape[2]):
+                total = 0
+                for level, size in enumerate(sizes):
+                    each = levels[level][n, :, m].T.reshape(1, -1, *size)
+                    seen = functional.grid_sample(each, grid[n, :, m, level][None], align_corners=False)[0]  # [D,Q,P]
+                    total = total + (seen * shares[n, :, m, level]).sum(dim=2)
+                heads.append(total.T)
+            frames.append(torch.cat(heads, dim=1))
+        return torch.stack(frames)
+
+
+class Pixels(Direct):
+    """Pixel by pixel; a gradient through it would be no use."""
 
     @torch.no_grad()
     def sample(self, value: Tensor, sizes: Sizes, grid: Tensor, weights: Tensor) -> Tensor:
@@ -82,34 +127,34 @@ class Loop(Direct):
         return result.flatten(2)
 
 
-FORMS = {"ours": DeformableAttention, "direct": Direct, "loop": Loop}
+FORMS = {"ours": DeformableAttention, "direct": Direct, "loop": Loop, "pixels": Pixels}
 
 
 class Block:
     """One attention block on the tokens of some frames."""
 
-    def __init__(self, form: str, frames: int, sizes: Sizes, threads: int):
+    def __init__(self, form: str, case: Case, threads: int):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         self.device = devices.pick_device("auto")
-        self.block = FORMS[form](256)
+        self.block = FORMS[form](256, levels=len(case.sizes))
         for layer in (self.block.sampling_offsets, self.block.attention_weights):
             torch.nn.init.normal_(layer.weight, std=0.05)
         self.block.to(self.device)
-        tokens = sum(h * w for h, w in sizes)
-        self.query = torch.randn(frames, tokens, 256).to(self.device)
-        self.source = torch.randn(frames, tokens, 256).to(self.device)
-        self.reference, self.sizes = reference_points(sizes, self.device), sizes
-        self.backward = form != "loop"
+        tokens = sum(h * w for h, w in case.sizes)
+        self.query = torch.randn(case.frames, tokens, 256).to(self.device)
+        self.source = torch.randn(case.frames, tokens, 256).to(self.device)
+        self.reference, self.case = reference_points(case.sizes, self.device), case
         self.before = device_peak_mb(self.device)
 
     def run(self) -> float:
-        """Seconds of a forward and backward pass."""
-        query, source = (leaf.clone().requires_grad_(self.backward) for leaf in (self.query, self.source))
+        """Seconds of a forward and, where the case has gradients, backward pass."""
+        query, source = (leaf.clone().requires_grad_(self.case.gradients) for leaf in (self.query, self.source))
         devices.synchronize(self.device)
         start = time.perf_counter()
-        output = self.block(query, self.reference, source, self.sizes)
-        if self.backward:
+        with torch.set_grad_enabled(self.case.gradients):
+            output = self.block(query, self.reference, source, self.case.sizes)
+        if self.case.gradients:
             output.square().mean().backward()
         devices.synchronize(self.device)
         seconds = time.perf_counter() - start
@@ -121,58 +166,68 @@ class Block:
         return device_peak_mb(self.device) - self.before, self.result
 
 
-def compare(case: tuple[int, Sizes], threads: int, rounds: int, other: str = "direct") -> dict:
-    """Ours and another form in turns: seconds and memory of each, ratios (lowest, median), largest difference."""
-    with Alone(Block, "ours", *case, threads) as ours, Alone(Block, other, *case, threads) as slow:
-        sides = {"ours": ours, other: slow}
+def compare(case: Case, threads: int, rounds: int) -> dict:
+    """All forms of a case in turns: seconds and memory of each; ratios to ours (lowest, median) and largest difference
+    of the others."""
+    with contextlib.ExitStack() as stack:
+        sides = {name: stack.enter_context(Alone(Block, name, case, threads)) for name in ("ours", *case.others)}
         for side in sides.values():
             side.call("run")  # the first one makes room; it does not count
         seconds = in_turns({name: lambda side=side: side.call("run") for name, side in sides.items()}, rounds)
         outcomes = {name: side.call("outcome") for name, side in sides.items()}
-    difference = float(abs(outcomes["ours"][1] - outcomes[other][1]).max())
-    if difference > TOLERANCE:
-        raise RuntimeError(f"outputs of the two forms differ by {difference:.1e}, more than {TOLERANCE:.0e}")
+    differences = {name: float(abs(outcomes["ours"][1] - outcomes[name][1]).max()) for name in case.others}
+    for name, difference in differences.items():
+        if difference > TOLERANCE:
+            raise RuntimeError(f"outputs of ours and {name} differ by {difference:.1e}, more than {TOLERANCE:.0e}")
     return {
         "seconds": {name: min(each) for name, each in seconds.items()},
         "mb": {name: memory for name, (memory, _) in outcomes.items()},
-        "ratios": ratios(seconds[other], seconds["ours"]),
-        "difference": difference,
+        "ratios": {name: ratios(seconds[name], seconds["ours"]) for name in case.others},
+        "differences": differences,
     }
 
 
 def rows(quick: bool = False, rounds: int = 5, threads: int = 1) -> Iterator[Row]:
-    """Ours against direct at each size, `quick` at the first; and against the loop at a very small one."""
-    for name, case in list(CASES.items())[: 1 if quick else None]:
-        yield row_of(name, compare(case, threads, rounds=2 if quick else rounds), "direct")
-    yield row_of(SMALL, compare(SMALL_CASE, threads, rounds=2, other="loop"), "loop")
+    """Ours against the others at each size; `quick`, at the first and the last."""
+    first, *_, last = CASES
+    for name, case in CASES.items():
+        if not quick or name in (first, last):
+            yield row_of(name, compare(case, threads, rounds=2 if quick else rounds))
 
 
-def row_of(case: str, found: dict, other: str) -> Row:
-    lowest, median = found["ratios"]
-    note = f"{median:.2f}× as fast as {other} ({lowest:.2f}× in its worst round)"
-    note += f", which takes {found['mb'][other]:,.0f} MB" if other == "direct" else "'s forward pass alone"
-    return Row(TOPIC, case, found["seconds"]["ours"], "s", found["mb"]["ours"], note)
+def row_of(case: str, found: dict) -> Row:
+    notes = [
+        f"{median:.2f}× as fast as {name} ({lowest:.2f}× in its worst round), which takes {found['mb'][name]:,.0f} MB"
+        for name, (lowest, median) in found["ratios"].items()
+    ]
+    return Row(TOPIC, case, found["seconds"]["ours"], "s", found["mb"]["ours"], "; ".join(notes))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--case", default="", help="only those whose name has this word")
     arguments = parser.parse_args()
-    lines = []
-    for name, case in {**CASES, SMALL: SMALL_CASE}.items():
-        other = "loop" if name == SMALL else "direct"
-        found = compare(case, arguments.threads, arguments.rounds, other)
-        times = [f"{found['seconds'][form] * 1000:.1f}" for form in ("ours", other)]
-        faster = [f"{ratio:.2f}x" for ratio in found["ratios"]]
-        memory = [f"{found['mb'][form]:.0f}" for form in ("ours", other)]
-        lines.append([name, other, *times, *faster, *memory, f"{found['difference']:.1e}"])
-    headers = ["", "other", "ours ms", "other ms", "faster, worst", "median", "ours MB", "other MB", "difference"]
-    print(
-        f"torch {torch.__version__}, {arguments.threads} thread(s), best of {arguments.rounds}; MB: growth of the peak"
-    )
-    print(tabulate(lines, headers=headers, stralign="right"))
+    where = devices.describe(devices.pick_device("auto"))
+    print(f"torch {torch.__version__} on {where}, {arguments.threads} thread(s), best of {arguments.rounds} rounds")
+    for name, case in CASES.items():
+        if arguments.case in name:
+            found = compare(case, arguments.threads, arguments.rounds)
+            print(f"\n{name}: {case.frames} frame(s), {sum(h * w for h, w in case.sizes)} tokens each", flush=True)
+            print(tabulate(lines(found), headers=HEADERS, stralign="right"), flush=True)
     return 0
+
+
+HEADERS = ["form", "ms", "ours faster, worst", "median", "MB above the start", "difference"]
+
+
+def lines(found: dict) -> Iterator[list[str]]:
+    """A line of text for each form."""
+    for name, seconds in found["seconds"].items():
+        faster = [f"{ratio:.2f}x" for ratio in found["ratios"].get(name, ())] or ["", ""]
+        difference = f"{found['differences'][name]:.1e}" if name in found["differences"] else ""
+        yield [name, f"{1000 * seconds:.1f}", *faster, f"{found['mb'][name]:.0f}", difference]
 
 
 if __name__ == "__main__":

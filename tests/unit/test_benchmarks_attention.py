@@ -26,20 +26,37 @@ def here(monkeypatch):
         monkeypatch.setattr(module, "Alone", Here)
 
 
-@pytest.mark.parametrize("other", ["direct", "loop"])
-def test_forms_agree(other):
-    found = deformable_attention.compare((1, [(3, 2), (2, 1), (1, 1)]), 1, 1, other)
-    assert 0 < found["difference"] < 1e-5
-    row = deformable_attention.row_of("case", found, other)
+TINY = [(3, 2), (2, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("other", "gradients"), [("direct", True), ("direct", False), ("loop", True), ("loop", False), ("pixels", False)]
+)
+def test_forms_agree(other, gradients):
+    found = deformable_attention.compare(deformable_attention.Case(2, TINY, gradients, (other,)), 1, 1)
+    assert 0 < found["differences"][other] < 1e-5
+    row = deformable_attention.row_of("case", found)
     assert f"× as fast as {other}" in row.note
+    assert [line[0] for line in deformable_attention.lines(found)] == ["ours", other]
+
+
+def test_forms_have_the_same_gradients():
+    def gradients(form):
+        block = deformable_attention.Block(form, deformable_attention.Case(2, [*TINY, (2, 2)]), 1)
+        block.run()
+        return {name: parameter.grad for name, parameter in block.block.named_parameters()}
+
+    ours = gradients("ours")
+    for form in ("direct", "loop"):
+        torch.testing.assert_close(gradients(form), ours, rtol=1e-4, atol=1e-7)
 
 
 def test_forms_that_differ_are_noticed(monkeypatch):
     monkeypatch.setattr(
         deformable_attention.Direct, "sample", lambda self, value, *_: torch.zeros_like(value.flatten(2))
     )
-    with pytest.raises(RuntimeError, match="outputs of the two forms differ by"):
-        deformable_attention.compare((1, [(3, 2), (2, 1), (1, 1)]), 1, 1)
+    with pytest.raises(RuntimeError, match="outputs of ours and direct differ by"):
+        deformable_attention.compare(deformable_attention.Case(1, TINY, others=("direct",)), 1, 1)
 
 
 # a training step of AVSegFormer
