@@ -1,5 +1,6 @@
 """Verb for a video of one's own."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def register(verbs: Verbs) -> None:
     added.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     added.add_argument("--alpha", type=_share, default=0.5, help="share of the colour, 0 to 1 (default %(default)s)")
     added.add_argument("--threshold", type=float, help="probability above which a pixel sounds (binary data sets)")
+    added.add_argument("--features", type=json.loads, help="what makes features, as JSON (default: as for training)")
     added.add_argument("--need-sound", action="store_true", help="refuse a video without a sound track")
 
 
@@ -35,7 +37,7 @@ def predict_video(args) -> None:
 
     duration(args.file)  # says what is wrong with the file before the network is loaded
     root = plan_of(args).paths.weights_root if Path(args.config).is_file() else args.weights_root
-    model = load_run(args.checkpoint, device=args.device, weights_root=root)
+    model = load_run(args.checkpoint, device=args.device, weights_root=root, features=args.features)
     out = VideoPaths(args.out or f"{Path(args.file).stem}.{model.variant.name}")
     seconds = predict(model, args.file, out, threshold=args.threshold, need_sound=args.need_sound)
     draw_overlay(args.file, out, seconds, model.classes, alpha=args.alpha)

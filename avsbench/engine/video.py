@@ -32,8 +32,13 @@ _LOGITS = 1 << 27
 """Numbers that the logits of a window may have; larger pictures get theirs from smaller ones, frame by frame."""
 
 
-def load_run(run: str | Path, *, device: str = "auto", weights_root: str | None = None) -> Predictor:
+def load_run(
+    run: str | Path, *, device: str = "auto", weights_root: str | None = None, features: dict | None = None
+) -> Predictor:
     """The model of a run folder (`run.json`, and `weights.safetensors` unless nothing was trained).
+
+    Args:
+        features: feature -> what makes it, where it is not what made those that the training saw.
 
     Raises:
         AvsbenchError: the folder is no run; lists what is missing.
@@ -57,6 +62,7 @@ def load_run(run: str | Path, *, device: str = "auto", weights_root: str | None 
         image_size=record.get("image_size"),
         device=device,
         weights_root=weights_root,
+        features=features,
     )
 
 

@@ -34,6 +34,7 @@ class Setting:
         options: resolved.
         pictures: stored or native.
         weights: the file, where one is needed.
+        named: the configuration names that file; else it is the published one, in the folder of weights.
         weights_digest: sha256 of it, or the name of a published file of which no sha256 is known.
     """
 
@@ -43,6 +44,7 @@ class Setting:
     options: dict = field(default_factory=dict)
     pictures: str = "stored"
     weights: str | None = None
+    named: bool = False
     weights_digest: str | None = None
 
     @property
@@ -52,7 +54,7 @@ class Setting:
     @property
     def record(self) -> dict:
         """All that the masks depend on, wherever the weights lie."""
-        return {key: value for key, value in asdict(self).items() if key != "weights"}
+        return {key: value for key, value in asdict(self).items() if key not in ("weights", "named")}
 
     @property
     def stored(self) -> str:
@@ -67,7 +69,7 @@ class Setting:
             "generator": self.generator,
             "options": self.options,
             "pictures": self.pictures,
-            **({"weights": self.weights} if self.weights else {}),
+            **({"weights": self.weights} if self.named else {}),
         }
 
     def __str__(self) -> str:
@@ -99,6 +101,7 @@ def resolve(feature: str, paths: Paths, *layers: dict) -> Setting:
         options=options,
         pictures=chosen.get("pictures", "stored"),
         weights=weights,
+        named="weights" in chosen,
         weights_digest=digest,
     )
 

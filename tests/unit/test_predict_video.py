@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import avsbench
 from avsbench.cli import main
 from avsbench.engine import video as engine
 from avsbench.engine.checkpoint import save_weights
@@ -33,12 +34,12 @@ def models(tmp_path, monkeypatch):
     return write_method(tmp_path / "models").variants["small-small"]
 
 
-def make_run(folder, variant, dataset):
+def make_run(folder, variant, dataset, **described):
     """A run folder with random weights."""
     from avsbench import provenance
 
     method = build(variant, dataset, "mini", 32)
-    save_weights(folder / "weights.safetensors", method.own_state(), {"scale": "mini", "image_size": 32})
+    save_weights(folder / "weights.safetensors", method.own_state(), {"scale": "mini", "image_size": 32, **described})
     named = {"variant": variant.name, "dataset": dataset, "scale": "mini", "image_size": 32, "seed": "0"}
     provenance.write_run(folder / "run.json", {**named, "code": "", "versions": {}, "parameters": {}})
     return folder
@@ -332,13 +333,48 @@ def test_folders_that_are_no_runs(tmp_path, run):
         engine.load_run(tmp_path / "nowhere")
 
 
-def test_a_method_with_features_names_them(tmp_path, run, models):
+@pytest.fixture
+def seeing(models):
+    """The method of the tests, that asks for maskiges."""
     from avsbench import cards
 
     card = models.method.path
-    card.write_text(
-        card.read_text().replace("front_ends: [vggish_mel]", "front_ends: [vggish_mel], features: [maskige]")
-    )
+    front_ends = "front_ends: [vggish_mel]"
+    card.write_text(card.read_text().replace(front_ends, f"{front_ends}, features: [maskige]"))
     cards._method_cards.cache_clear()
-    with pytest.raises(AvsbenchError, match=r"features(.|\n)*maskige"):
-        engine.load_run(run)
+
+
+@pytest.mark.parametrize("chosen", [{"generator": "none"}, {"options": {"min_size": 9}}, {"pictures": "native"}])
+def test_maskiges_are_derived_as_for_training(tmp_path, seeing, models, monkeypatch, chosen):
+    """With what made those of the training, of the frames as the network sees them; added frames repeat the last."""
+    from avsbench import features
+    from avsbench.features import maskige
+    from avsbench.features.settings import resolve
+    from avsbench.media.images import resize_image, resize_mask
+    from avsbench.paths import Paths
+
+    folder = make_run(tmp_path / "run", models, "ms3", features={"maskige": chosen})
+    model, seen = engine.load_run(folder), []
+    forward = model.method.forward
+    monkeypatch.setattr(model.method, "forward", lambda batch: seen.append(batch.features["maskige"]) or forward(batch))
+    frames = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
+    model.predict(frames, (np.zeros(48000, np.int16), 16000))
+    setting = resolve("maskige", Paths("mini"), chosen)
+    generator = features.build(setting.card, setting.options)
+    small = np.stack([resize_image(frame, 32, "squash") for frame in frames])
+    if setting.pictures == "native":
+        indices = np.stack([resize_mask(index, 32, "squash") for index in maskige.of_frames(generator, frames)[0]])
+    else:
+        indices, _ = maskige.of_frames(generator, small)
+    expected = maskige.coloured(indices[[0, 1, 2, 2, 2]])
+    assert np.array_equal(seen[0].numpy(), expected[None])
+
+
+def test_maskiges_from_files_need_a_generator(tmp_path, seeing, models):
+    folder = make_run(tmp_path / "run", models, "ms3", features={"maskige": {"generator": "files"}})
+    with pytest.raises(AvsbenchError, match=r"read from files(.|\n)*semantic_sam"):
+        engine.load_run(folder)
+    loaded = avsbench.load(
+        models.name, "ms3", folder / "weights.safetensors", features={"maskige": {"generator": "felzenszwalb"}}
+    )
+    assert loaded.generators["maskige"][0].generator == "felzenszwalb"
