@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from avsbench import cards, digest, plan, studies, study_cards
 from avsbench.config import check_config
@@ -205,6 +206,20 @@ def test_a_generator_of_a_row_makes_features_of_their_own():
             shards = [file for file in found.data("ms3", variant, ("train",)) if "/features/" in file]
             assert shards
             assert all(f"/{stored[row]}/" in file for file in shards)
+
+
+def test_the_example_of_the_documents_is_a_study(folder):
+    page = (cards.PROJECT / "docs/configuration.md").read_text()
+    text = page.split("## Studies")[1].split("```yaml\n")[1].split("```")[0]
+    (folder / "frozen.yaml").write_text(text)
+    found = planned(overrides={"etavs-r50": {"epochs": 4}})
+    rows = {f"etavs-r50@frozen.{row}" for row in ("train", "slow", "deaf")}
+    assert {run.variant for run in found.runs} == {"etavs-r50"} | rows
+    for row in ("train", "deaf"):
+        build(f"etavs-r50@frozen.{row}", "ms3", "mini", 64)
+    table = page.split("## Studies")[1].split("## Training log")[0]
+    schema = yaml.safe_load((cards.PACKAGE / "schemas/study.yaml").read_text())
+    assert all(f"`{key}`" in table for key in schema["$defs"]["row"]["properties"])
 
 
 # faults
