@@ -1,11 +1,12 @@
 """Studies: read, checked with the line of the fault, and planned as runs of their own."""
 
 import json
+import re
 
 import pytest
 import yaml
 
-from avsbench import cards, digest, plan, studies, study_cards
+from avsbench import cards, cli, digest, plan, studies, study_cards
 from avsbench.config import check_config
 from avsbench.errors import AvsbenchError
 from avsbench.registry import build
@@ -84,6 +85,11 @@ def test_two_studies_of_one_name_are_an_error(folder, monkeypatch):
     monkeypatch.setenv("AVSBENCH_STUDIES", f"{folder}:{other}")
     with pytest.raises(AvsbenchError, match="the name of a study is taken"):
         study_cards.study("frozen")
+
+
+def test_list_shows_studies(frozen, capsys):
+    assert cli.main(["list"]) == 0
+    assert re.search(r"^studies\n(  .*\n)*  frozen +Frozen encoders$", capsys.readouterr().out, flags=re.M)
 
 
 # planning
