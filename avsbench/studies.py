@@ -105,7 +105,10 @@ def _check_row(found: Study, name: str, row: dict) -> None:
         _all_known(found, names, [*within, "generator"], generators(), "mask generator")
         settings.check(feature, chosen, f"{place(found.path, within)}: {'.'.join(within[:-1])}")
     for base in [row["variant"]] if "variant" in row else found.variants:
-        arguments = _build_arguments(cards.variant(base).method.path.parent / "model.py")
+        method = cards.variant(base).method
+        roles = dict.fromkeys(role for variant in method.variants.values() for role in variant.encoders)
+        _all_known(found, row.get("encoders", {}), [*at, "encoders"], roles, f"role of an encoder of {base}")
+        arguments = _build_arguments(method.path.parent / "model.py")
         if arguments is not None:
             _all_known(found, row.get("options", {}), [*at, "options"], dict.fromkeys(arguments), f"option of {base}")
 

@@ -244,6 +244,7 @@ def test_the_example_of_the_documents_is_a_study(folder):
         ("[ms3, s4]", "[ms3, s5]", r":3: datasets: unknown data set 's5'[\s\S]*'s4'"),
         ("[etavs-r50]", "[etavs-r5]", r":4: variants: unknown variant 'etavs-r5'[\s\S]*'etavs-r50'"),
         ("[miou, f", "[moiu, f", r":6: columns: unknown metric 'moiu'[\s\S]*'miou'"),
+        ("audio: null", "audo: null", r":14: rows\.deaf\.encoders: unknown role[\s\S]*'audio'"),
         ("audio: null", "audio: vgish", r":14: rows\.deaf\.encoders\.audio: unknown encoder[\s\S]*'vggish'"),
         ("init: scratch", "init: scrach", r":14: rows\.deaf\.init: 'scrach' does not match"),
         ("deaf: {", "deaf: {inputs: {front_ends: [vgish_mel]}, ", r":14: rows\.deaf\.inputs\.front_ends: unknown"),
