@@ -34,7 +34,8 @@ class SomeFrames:
 class Window:
     """Consecutive frames of a clip from a random one on, with or without a mask.
 
-    Frames, masks, sound and features all become those of the same seconds.
+    Frames, masks, sound and features all become those of the same seconds. `SomeFrames` is another thing: its frames
+    need not be neighbours, and those without a mask are left out.
 
     Attributes:
         count: frames; a clip with fewer gives all of these.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from avsbench.cards import known
 from avsbench.contract import IGNORE
+from avsbench.features import MASKIGE
 from avsbench.transforms.choice import Window
 from avsbench.transforms.colours import Colours
 from avsbench.transforms.pictures import uniform, whole
@@ -22,7 +23,6 @@ SCALES = tuple(k / 10 for k in range(5, 21))
 """Shorter sides to choose from, over the stored one."""
 GREY = 128
 """What a picture is padded with."""
-MASKIGE = "maskige"
 
 
 @dataclass(frozen=True)

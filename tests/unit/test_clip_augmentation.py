@@ -2,6 +2,7 @@
 
 import colorsys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from PIL import Image
 
 from avsbench.contract import IGNORE
 from avsbench.errors import AvsbenchError
-from avsbench.transforms.choice import Window
+from avsbench.store.clips import ClipDataset
+from avsbench.store.loader import load_batches
+from avsbench.store.shards import ArrayWriter, Header
+from avsbench.transforms.choice import SomeFrames, Window
 from avsbench.transforms.clips import GREY, SCALES, ClipAugmentation, View, augmented, resized, transforms
 from avsbench.transforms.colours import Colours, to_hsv, to_rgb
+from tests.unit.store_fakes import SIZE, build
 
 STILL = {"resize": False, "colours": False, "mirror": 0.0}
 
@@ -292,9 +297,41 @@ def test_a_window_starts_anywhere():
     assert min(starts.values()) > 65
 
 
+def test_a_window_takes_frames_without_a_mask_too_as_some_frames_does_not():
+    item = numbered(5)
+    item["annotated"][:] = torch.arange(5) == 0
+    assert len(Window(5)(item, seeded())["frames"]) == 5
+    assert len(SomeFrames(5)(item, seeded())["frames"]) == 1
+
+
 def test_a_short_clip_is_its_own_window():
     assert seconds(Window(5)(numbered(5), seeded())) == (0, 1, 2, 3, 4)
     assert seconds(Window(5)(numbered(3), seeded())) == (0, 1, 2)
+
+
+def test_from_shards_to_a_batch(tmp_path):
+    """Every maskige is the negative of its frame, and stays it."""
+    paths, of = build(tmp_path)
+    for shard in range(2):
+        path = Path(paths.features(of.name, "negative", "train", shard, 2))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {"dataset": of.name, "scale": "mini", "split": "train", "shard": shard, "shards": 2}
+        with (
+            ClipDataset(paths, of, "train") as clips,
+            ArrayWriter(path, Header(**about, image_size=SIZE, content="negative")) as writer,
+        ):
+            rows = clips.index["shard"].tolist()
+            for item in (clips[number] for number, place in enumerate(rows) if place == shard):
+                writer.add(item["clip_id"], 255 - item["frames"].permute(0, 2, 3, 1).numpy())
+    transform = Window(5, ClipAugmentation(resize=False, colours=False))
+    features = {"maskige": "negative"}
+    with ClipDataset(paths, of, "train", ("vggish_mel",), features, transform=transform) as clips:
+        (batch,) = load_batches(clips, [list(range(7))], seed=3, pad_to=10)
+    assert batch.real.sum(dim=1).tolist() == [5] * 7
+    assert torch.equal(batch.features["maskige"][batch.real], 255 - batch.frames[batch.real])
+    assert not batch.features["maskige"][~batch.real].any()
+    assert batch.annotated.sum(dim=1).tolist() == [1, 5] * 3 + [1]
+    assert not batch.audio["vggish_mel"][~batch.real].any()
 
 
 def test_what_a_recipe_asks_for():
