@@ -19,6 +19,7 @@ from avsbench.cards import DatasetCard
 from avsbench.config import load_config
 from avsbench.datasets import archives, release, space
 from avsbench.errors import AvsbenchError
+from avsbench.features.settings import Setting
 from avsbench.plan import SPLITS, UNTRAINED, Plan, Run
 
 OK, TO_DO, WARNING, MISSING = "ok", "to do", "warning", "missing"
@@ -52,6 +53,8 @@ def diagnose(config: str | Path, override: dict | None = None) -> list[Finding]:
     encoders = (cards.variant(run.variant).encoders_on(run.dataset) for run in plan.runs)
     for name in sorted({name for roles in encoders for name in roles.values()}):
         findings += _try("weights", name, lambda name=name: [_encoder(plan, name)])
+    for setting in plan.feature_settings.values():
+        findings += _try("weights", setting.generator, lambda setting=setting: _generator(setting))
     findings += _try("weights", "official checkpoints", lambda: _officials(plan))
     for name in plan.datasets:
         findings += _try("data", name, lambda name=name: _data(plan, name))
@@ -231,6 +234,20 @@ def _encoder(plan: Plan, name: str) -> Finding:
     return Finding("weights", name, TO_DO, text, f"avsbench fetch-weights {card.file}, or put there {card.url}")
 
 
+def _generator(setting: Setting) -> Iterator[Finding]:
+    """The weights of a mask generator, or the folder that it reads."""
+    if setting.weights:
+        file, card = Path(setting.weights), setting.encoder
+        if file.is_file():
+            yield Finding("weights", setting.generator, OK, f"{file}, {space.readable(file.stat().st_size)}")
+        else:
+            text = f"{file}: the workflow downloads {card.size_mb} MB"
+            yield Finding("weights", setting.generator, TO_DO, text, f"avsbench fetch-weights {card.file}")
+    elif "root" in setting.options and not Path(setting.options["root"] or "/nowhere").expanduser().is_dir():
+        text = f"features.{setting.feature}.options.root: {setting.options['root']} is no folder"
+        yield Finding("weights", setting.generator, MISSING, text, "name the folder of the maskiges")
+
+
 def _officials(plan: Plan) -> Iterator[Finding]:
     """Authors' checkpoints of what is selected: those that are here, and those that a run needs."""
     for dataset, variant in dict.fromkeys((run.dataset, run.variant) for run in plan.runs):
@@ -319,6 +336,7 @@ def _run(plan: Plan, run: Run, blockers: list[Finding]) -> Finding:
         sources.append(variant.init.removeprefix("run:"))
     needs = [*blockers, *(_source(plan, cards.dataset(name)) for name in sources)]
     needs += [_encoder(plan, name) for name in variant.encoders_on(run.dataset).values()]
+    needs += [found for setting in plan.features(run.variant).values() for found in _generator(setting)]
     if run.seed == "official":
         needs.append(_official(plan, run.dataset, run.variant))
     stops = [need for need in needs if need.mark == MISSING]

@@ -52,6 +52,12 @@ class Setting:
         return generator(self.generator)
 
     @property
+    def encoder(self) -> cards.EncoderCard | None:
+        """What is known of its weights; None where it needs none."""
+        card = self.card
+        return cards.encoder(card.weights[self.options[card.weights_by]]) if card.needs_weights else None
+
+    @property
     def record(self) -> dict:
         """All that the masks depend on, wherever the weights lie."""
         return {key: value for key, value in asdict(self).items() if key not in ("weights", "named")}

@@ -100,6 +100,10 @@ def _data_stages(
         if variant.needs_originals:
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
+        for setting in plan.features(variant.name).values():
+            for shard, name in enumerate(names):
+                file = paths.features(dataset, setting.stored, split, shard, count)
+                yield "features", [file], paths.log("features", dataset, setting.stored, name)
         imported = plan.arrays(dataset, variant.name)
         for front_end in (name for name in variant.front_ends_on(dataset) if name not in imported):
             group = plan.front_end_group(dataset, front_end)

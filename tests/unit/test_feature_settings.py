@@ -170,3 +170,46 @@ def test_rows_are_called_after_the_generator(tmp_path, seeing):
     assert "maskige by felzenszwalb (scale 300.0, sigma 0.5, min_size 40)" in text
     with pytest.raises(AvsbenchError, match=r"masks of another generator(.|\n)*felzenszwalb(.|\n)*none"):
         write_leaderboard(runs=[Run("ms3", NAME, "0", generator="none")], paths=paths)
+
+
+# what is said about it
+
+
+def test_the_stage_is_named_where_it_failed(tmp_path, seeing):
+    from avsbench.report.failures import _stages, find_failures
+
+    plan = planned(tmp_path)
+    run = plan.runs[0]
+    for stage, outputs, log in _stages(plan, run):
+        if stage == "features":
+            Path(log).parent.mkdir(parents=True, exist_ok=True)
+            Path(log).write_text("the disk is full\n")
+            break
+        for file in outputs:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).write_text("{}")
+    failure = find_failures(plan)[run]
+    assert (failure.status, failure.reason) == ("failed", "features: the disk is full")
+    assert plan.features(NAME)["maskige"].stored in failure.log
+
+
+@pytest.mark.parametrize(
+    ("chosen", "mark", "text"),
+    [
+        ({"generator": "semantic_sam"}, "to do", "swinl_only_sam_many2many.pth: the workflow downloads 891 MB"),
+        ({"generator": "files", "options": {"root": "nowhere"}}, "missing", "nowhere is no folder"),
+    ],
+)
+def test_the_doctor_looks_for_weights_and_files(tmp_path, seeing, chosen, mark, text):
+    import yaml
+
+    from avsbench import doctor
+
+    plan, file = planned(tmp_path, chosen), tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(plan.config))
+    findings = doctor.diagnose(file)
+    found = next(f for f in findings if f.section == "weights" and f.name == chosen["generator"])
+    assert found.mark == mark
+    assert text in found.text
+    run = next(f for f in findings if f.section == "runs" and NAME in f.name)
+    assert (run.mark == "missing") == (mark == "missing")

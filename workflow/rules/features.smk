@@ -23,8 +23,8 @@ rule features:
     threads: 1
     resources:
         gpu=lambda w: PLAN.feature_gpus(w.stored),
-        mem_mb=lambda w: 16000 if PLAN.feature_gpus(w.stored) else 2000,
-        runtime=lambda w: 720 if PLAN.feature_gpus(w.stored) else 120,
+        mem_mb=lambda w: 16000 if PLAN.feature_setting(w.stored).weights else 2000,
+        runtime=lambda w: 720 if PLAN.feature_setting(w.stored).weights else 120,
     params:
         options=OPTIONS,
         code=lambda w: PLAN.feature_code(w.stored),
