@@ -4,14 +4,14 @@ Letters in shapes: see `avsbench.nn.matcher`.
 
 These losses belong to a whole batch: masks are divided by the number of targets in it, classes by the sum of their
 weights. Parts of a batch would not add up: a method that uses them says `accumulate: false` in its recipe. On several
-devices targets are counted over all of them, and classes device by device, as in the published code.
+devices each divides by what it sees itself; COMBO was published on one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
 
 from avsbench.errors import AvsbenchError
@@ -68,7 +68,7 @@ class MaskCriterion:
         draw = draw or RandomPoints(labels.device)
         targets = Targets.of(labels)
         matched = self.matcher(predictions, targets, draw)
-        divisor = mean_count(len(targets), labels.device)
+        divisor = max(len(targets), 1)
         found = []
         for layer, ((logits, masks), pairs) in enumerate(zip(predictions, matched, strict=True)):
             named = class_loss(logits.float(), pairs, targets.classes, self.no_object)
@@ -156,12 +156,3 @@ def consistency_loss(maps: Tensor, group: int = 5) -> Tensor:
     before, after = vectors[:, :-1].flatten(0, 1), vectors[:, 1:].flatten(0, 1)
     c = functional.cosine_embedding_loss(before, after, before.new_ones(len(before)), reduction="none")
     return (c * torch.exp(-c)).mean()
-
-
-def mean_count(count: int, device: torch.device) -> Tensor:
-    """The mean of `count` over the processes that train together, 1 at least."""
-    mean = torch.tensor(float(count), device=device)
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(mean)
-        mean /= distributed.get_world_size()
-    return mean.clamp_min(1)

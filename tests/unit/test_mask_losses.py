@@ -1,25 +1,15 @@
-"""Losses of masks and classes against cases worked out by hand; how they are divided among processes."""
+"""Losses of masks and classes against cases worked out by hand."""
 
 import math
 
 import pytest
 import torch
-from torch import distributed
 from torch.nn import functional
 
 from avsbench.errors import AvsbenchError
-from avsbench.nn.mask_losses import (
-    MaskCriterion,
-    class_loss,
-    consistency_loss,
-    mask_and_dice,
-    mean_count,
-    uncertain_points,
-)
+from avsbench.nn.mask_losses import MaskCriterion, class_loss, consistency_loss, mask_and_dice, uncertain_points
 from avsbench.nn.matcher import Matcher, Pairs
 from tests.unit.test_matcher import at_centres, problem
-
-CPU = torch.device("cpu")
 
 
 def pairs(*rows):
@@ -161,31 +151,18 @@ def test_nothing_annotated_costs_no_mask(frames):
     assert torch.equal(masks.grad, torch.zeros_like(masks))
 
 
-@pytest.fixture
-def process_group():
-    """A group of this process alone."""
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
-
-
-def test_a_process_by_itself_counts_its_own_targets(process_group):
-    assert mean_count(3, CPU).item() == 3
-    assert mean_count(0, CPU).item() == 1
-
-
-def test_processes_divide_by_the_targets_of_all(process_group, monkeypatch):
-    prediction, labels = problem(frames=2)
+def test_masks_are_divided_by_the_targets_of_the_whole_batch():
+    (logits, masks), labels = problem(frames=2)
     labels[0] = 1
     targets = [len(frame.unique()) for frame in labels]
     assert targets == [1, 3]
-    whole = criterion().losses([prediction], labels, repeated)[0]
-    parts = []
-    for mine in range(2):
-        monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
-        monkeypatch.setattr(distributed, "all_reduce", lambda count, other=targets[1 - mine]: count.add_(other))
-        frame = slice(mine, mine + 1)
-        parts.append(criterion().losses([(prediction[0][frame], prediction[1][frame])], labels[frame], repeated)[0])
+    whole = criterion().losses([(logits, masks)], labels, repeated)[0]
+    parts = [
+        criterion().losses([(logits[n : n + 1], masks[n : n + 1])], labels[n : n + 1], repeated)[0] for n in (0, 1)
+    ]
     for name in ("mask", "dice"):
-        # The engine weighs each of two equal shares by a half.
-        assert sum(part[name].item() for part in parts) / 2 == pytest.approx(whole[name].item(), rel=1e-5)
+        expected = sum(count * part[name] for count, part in zip(targets, parts, strict=True)) / 4
+        assert whole[name].item() == pytest.approx(expected.item(), rel=1e-5)
+    weights = [count + 0.1 * (4 - count) for count in targets]
+    expected = sum(weight * part["class"] for weight, part in zip(weights, parts, strict=True)) / sum(weights)
+    assert whole["class"].item() == pytest.approx(expected.item(), rel=1e-5)
