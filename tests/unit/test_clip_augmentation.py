@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -77,6 +77,7 @@ def test_hue_saturation_value():
     assert [tuple(map(int, each)) for each in zip(*(part[0] for part in found), strict=True)] == list(HSV.values())
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=40))
 def test_hsv_is_that_of_the_definition(colours):
     # 12 bits behind the point: a quotient is off by 1/8192, what is multiplied with it is 255 or 1275 at most.
@@ -244,6 +245,7 @@ def test_views_are_uniform():
     assert {view.left for view in views if view.side == 44} == set(range(5))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.booleans(), st.booleans())
 def test_shapes_and_kinds_stay(seed, resize, colours):
     item = clip(seed=seed)
