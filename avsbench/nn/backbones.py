@@ -195,6 +195,13 @@ class PVTEncoder(VisualEncoder, PyramidVisionTransformerV2):
         return re.sub(r"^norm([1-4])\.", lambda m: f"stages.{int(m[1]) - 1}.norm.", key)
 
 
+def rename_visual(key: str) -> str | None:
+    """Our name of a key of an encoder in files of detectron2: its own ResNet, or PVT-v2 as its authors name it."""
+    if key.startswith(("stem.", "res")):
+        return ResNetEncoder.rename_detectron2(key)
+    return PVTEncoder.rename_official(key)
+
+
 _MINI = {"block": BasicBlock, "layers": (1, 1, 1, 1), "widths": (16, 32, 48, 64)}
 
 BUILDERS: dict[tuple[str, str], Callable[..., VisualEncoder]] = {

@@ -11,11 +11,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from avsbench.cards import known
 from avsbench.contract import Batch, Method, Output, normalize_frames
+from avsbench.nn.backbones import rename_visual
 from avsbench.nn.mask_decoder import MaskDecoder, Prediction
 from avsbench.nn.mask_losses import MaskCriterion
 from avsbench.nn.matcher import Matcher
-from avsbench.nn.siam import SiamEncoder
+from avsbench.nn.pixel_decoder import PixelDecoder
+from avsbench.nn.siam import Gate, SiamEncoder
 
+_OFFICIAL = {
+    "backbone.": ("siam.frames.", rename_visual),
+    "pre_sam_backbone.": ("siam.maskiges.", rename_visual),
+    "scale_factor_module.": ("siam.gates.", Gate.rename_official),
+    "sem_seg_head.pixel_decoder.": ("pixel_decoder.", PixelDecoder.rename_official),
+    "sem_seg_head.predictor.": ("decoder.", MaskDecoder.rename_official),
+}
+"""How a name of the authors' begins -> how ours does, and what becomes of the rest."""
 UNDECAYED = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.Embedding)
 """Modules whose parameters do not decay."""
 
@@ -110,3 +120,15 @@ class MaskClassification(Method):
             {"params": params, "lr": lr * (rate if is_slow else 1.0)} | ({"weight_decay": 0.0} if is_kept else {})
             for (is_slow, is_kept), params in groups.items()
         ]
+
+    @classmethod
+    def rename_official(cls, key: str) -> str | None:
+        """Our name of a key that files of COMBO and NTAVS share, for subclasses with the attributes `pixel_decoder` and
+        `decoder`; other keys stay. None for the weights of classes in the loss, which `MaskCriterion` has.
+        """
+        if key == "criterion.empty_weight":
+            return None
+        for theirs, (ours, rename) in _OFFICIAL.items():
+            if key.startswith(theirs):
+                return ours + rename(key.removeprefix(theirs))
+        return key

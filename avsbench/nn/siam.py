@@ -23,6 +23,11 @@ class Gate(nn.Sequential):
             nn.Unflatten(1, (channels, 1, 1)),
         )
 
+    @staticmethod
+    def rename_official(key: str) -> str:
+        """Our name of a key of the published gates, which call their layers fc1 and fc2."""
+        return key.replace(".fc1.", ".2.").replace(".fc2.", ".4.")
+
 
 class SiamEncoder(nn.Module):
     """Maps of the frames plus gated maps of the maskiges, level by level.

@@ -1,4 +1,4 @@
-"""Names of the authors' checkpoints -> ours."""
+"""Names of what is COMBO's own in the authors' checkpoints -> ours."""
 
 from avsbench.nn.backbones import PVTEncoder, ResNetEncoder
 from avsbench.nn.mask_decoder import MaskDecoder
@@ -10,7 +10,6 @@ NOT_BUILT = ("sem_seg_head.fusion_module.b_attn.attn_list.0.v_proj.bias", "crite
 _ENCODERS = {"pre_sam_backbone.": "siam.maskiges.", "backbone.": "siam.frames."}
 _PARTS = {
     "audio_backbone.": "audio.",
-    "scale_factor_module.": "siam.gates.",
     "sem_seg_head.audio_transformation.embeddings.": "sound.",
     "sem_seg_head.fusion_module.audio_pos.": "fusion.sound_place.",
     "sem_seg_head.fusion_module.level_embed.": "fusion.level.",
@@ -27,24 +26,13 @@ _INNER = {
     "attn_list.0.out_a_proj.": "attention.sound_output.",
     "attn_list.0.v_proj.": "attention.query.",
     "attn_list.0.a_proj.": "attention.key.",
-    ".fc1.": ".2.",
-    ".fc2.": ".4.",
 }
 
 
 def rename(key: str) -> str | None:
-    """Our name of one of the authors' keys; None for `NOT_BUILT`. An unknown name stays, and the loader reports it."""
+    """Our name of a key that is COMBO's own; None for `NOT_BUILT`. Other names stay."""
     if key in NOT_BUILT:
         return None
-    for theirs, ours in _ENCODERS.items():
-        if key.startswith(theirs):
-            inner = key.removeprefix(theirs)
-            resnet = inner.startswith(("stem.", "res"))
-            return ours + (ResNetEncoder.rename_detectron2(inner) if resnet else PVTEncoder.rename_official(inner))
-    for theirs, part in {"pixel_decoder": PixelDecoder, "predictor": MaskDecoder}.items():
-        if key.startswith(f"sem_seg_head.{theirs}."):
-            ours = {"pixel_decoder": "pixel_decoder", "predictor": "decoder"}[theirs]
-            return f"{ours}.{part.rename_official(key.removeprefix(f'sem_seg_head.{theirs}.'))}"
     for theirs, ours in _PARTS.items():
         if key.startswith(theirs):
             inner = key.removeprefix(theirs)

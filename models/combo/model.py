@@ -89,7 +89,8 @@ class COMBO(MaskClassification):
     @classmethod
     def rename_official(cls, key: str) -> str | None:
         """See `checkpoint.rename`; None for what needs not be built."""
-        return rename(key)
+        renamed = rename(key)
+        return renamed and super().rename_official(renamed)
 
 
 def heard(real: Tensor, queries: int, layout: str) -> Tensor:
