@@ -50,8 +50,9 @@ def palette() -> np.ndarray:
 
 def coloured(indices: np.ndarray) -> np.ndarray:
     """Indices uint8 [T,H,W] -> colours uint8 [T,3,H,W]; stored colours [T,H,W,3] keep theirs."""
-    colours = palette()[indices] if indices.ndim == 3 else indices
-    return np.ascontiguousarray(np.moveaxis(colours, -1, 1))
+    if indices.ndim == 4:
+        return np.ascontiguousarray(np.moveaxis(indices, -1, 1))
+    return np.stack([np.take(channel, indices) for channel in palette().T.copy()], axis=1)
 
 
 def indices_of(colours: np.ndarray) -> np.ndarray:
