@@ -203,9 +203,10 @@ def test_a_generator_of_a_row_makes_features_of_their_own():
     """The study of the suite that compares generators."""
     for scale, shared in (("mini", True), ("full", False)):
         found = planned("maskige", scale=scale)
-        rows = {line.row: line.variant for line in found.lines if (line.dataset, line.base) == ("ms3", "combo-r50")}
-        assert rows["none"] == "combo-r50@maskige.none"
-        assert (rows["felzenszwalb"] == "combo-r50") == shared  # what mini takes anyway
+        assert {line.base for line in found.lines} == {"combo-r50", "ntavs-r50"}
+        rows = {line.row: line.variant for line in found.lines if (line.dataset, line.base) == ("ms3", "ntavs-r50")}
+        assert rows["none"] == "ntavs-r50@maskige.none"
+        assert (rows["felzenszwalb"] == "ntavs-r50") == shared  # what mini takes anyway
         stored = {row: found.features(variant)["maskige"].stored for row, variant in rows.items()}
         assert [name.split("-")[1] for name in stored.values()] == ["none", "felzenszwalb"]
         for row, variant in rows.items():
