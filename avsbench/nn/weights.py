@@ -35,8 +35,12 @@ def load_encoder(module: nn.Module, card: EncoderCard, scale: str, paths: Paths)
     return file
 
 
-def load_file(module: nn.Module, card: EncoderCard, file: str, scale: str = "full") -> None:
-    """Load an encoder from `file` (at mini its stand-in), wherever that lies; errors as `load_encoder`."""
+def load_file(module: nn.Module, card: EncoderCard, file: str, scale: str = "full", *, hint: str | None = None) -> None:
+    """Load an encoder from `file` (at mini its stand-in), wherever that lies; errors as `load_encoder`.
+
+    Args:
+        hint: what to do where the file does not fit; default: get it again.
+    """
     if not Path(file).is_file():
         raise _missing(card, scale, file)
     if scale != "mini":
@@ -46,7 +50,7 @@ def load_file(module: nn.Module, card: EncoderCard, file: str, scale: str = "ful
         module.load_pretrained(state)
     except AvsbenchError as error:
         raise AvsbenchError(
-            f"{file}: {error.what}", found=error.found, expected=error.expected, hint=_replace_hint(card, scale)
+            f"{file}: {error.what}", found=error.found, expected=error.expected, hint=hint or _replace_hint(card, scale)
         ) from None
     log.info("%s: %d tensors from %s", card.name, len(state), file)
 

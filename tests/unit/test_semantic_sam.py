@@ -326,3 +326,9 @@ def test_missing_weights_are_named_with_file_source_and_size():
         build(weights="nowhere/swint_only_sam_many2many.pth", device="cpu", backbone="swin_t", levels=[3])
     for part in ("nowhere/swint_only_sam_many2many.pth", "MB", "github.com/UX-Decoder/Semantic-SAM", "fetch-weights"):
         assert part in str(raised.value)
+
+
+def test_weights_of_another_backbone(network, tmp_path):
+    file = official_file(network, tmp_path / "small.pth")
+    with pytest.raises(AvsbenchError, match=r"do not fit(.|\n)*name the backbone that the file is of"):
+        build(weights=str(file), device="cpu", backbone="swin_t", levels=[3])

@@ -79,7 +79,8 @@ def build(
     else:
         card = cards.encoder(generator("semantic_sam").weights[backbone])
         network = SemanticSam.of_size(backbone)
-        load_file(network, card, weights or card.file)
+        hint = f"name the backbone that the file is of in features.maskige.options, or get {card.file} from {card.url}"
+        load_file(network, card, weights or card.file, hint=hint)
     place = torch.device(device)
     return SemanticSamGenerator(network.eval().to(place), asked, short_side=short_side, device=place)
 
