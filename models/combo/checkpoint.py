@@ -1,13 +1,8 @@
 """Names of what is COMBO's own in the authors' checkpoints -> ours."""
 
-from avsbench.nn.backbones import PVTEncoder, ResNetEncoder
-from avsbench.nn.mask_decoder import MaskDecoder
-from avsbench.nn.pixel_decoder import PixelDecoder
-
 NOT_BUILT = ("sem_seg_head.fusion_module.b_attn.attn_list.0.v_proj.bias", "criterion.empty_weight")
 """A constant in all logits of a softmax; weights of the classes in the loss, which the recipe gives here."""
 
-_ENCODERS = {"pre_sam_backbone.": "siam.maskiges.", "backbone.": "siam.frames."}
 _PARTS = {
     "audio_backbone.": "audio.",
     "sem_seg_head.audio_transformation.embeddings.": "sound.",
@@ -36,8 +31,7 @@ def rename(key: str) -> str | None:
     for theirs, ours in _PARTS.items():
         if key.startswith(theirs):
             inner = key.removeprefix(theirs)
-            if not ours.startswith("audio"):
-                for old, new in _INNER.items():
-                    inner = inner.replace(old, new)
+            for old, new in _INNER.items():
+                inner = inner.replace(old, new)
             return ours + inner
     return key
