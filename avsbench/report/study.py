@@ -1,6 +1,7 @@
 """The page of a study: its question, and tables of its rows with differences to the first."""
 
 import logging
+import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,8 +95,10 @@ def write_study(
     """
     runs = list(runs)
     results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
-    text = render_markdown(build_page(study, lines, runs, results, absent, paths.scale, partial), TEMPLATE)
     target = paths.study(study.name, "md", partial=partial)
+    board, page = (os.path.dirname(path) for path in (paths.leaderboard(), target))
+    results = [replace(r, link=Path(os.path.relpath(f"{board}/{r.link}", page)).as_posix()) for r in results]
+    text = render_markdown(build_page(study, lines, runs, results, absent, paths.scale, partial), TEMPLATE)
     if not partial:
         with atomic(paths.study(study.name, "parquet")) as temporary:
             study_table(study, lines, results).to_parquet(temporary, index=False)

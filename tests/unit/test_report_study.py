@@ -1,5 +1,6 @@
 """The page of a study: rows in order, differences to the first, what failed and why, and the long table."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -67,6 +68,17 @@ def test_differences_are_paired_by_seed(study):
     assert text.index("| eval ") < text.index("| in train mode ")
     assert "| row" in text
     assert "| rank" not in text
+
+
+def test_records_are_linked_from_where_the_page_lies(study):
+    plan = study()
+    finish(plan, SCORES)
+    page = Path(render(plan))
+    links = re.findall(r"\(([^)]*run\.json)\)", page.read_text())
+    assert len(links) == 4
+    table = pd.read_parquet(plan.paths.study("frozen", "parquet"))
+    assert set(table.run_json) == set(links)
+    assert all((page.parent / link).is_file() for link in links)
 
 
 def test_the_long_table_names_rows(study):
