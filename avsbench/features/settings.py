@@ -118,10 +118,22 @@ def check(feature: str, chosen: dict, where: str = "features") -> None:
     if "generator" not in chosen:
         return
     card = generator(chosen["generator"])
-    for option in chosen.get("options", {}):
-        known(option, card.options, f"{where}.{feature}.options", f"option of {card.name}")
+    for option, value in chosen.get("options", {}).items():
+        default = known(option, card.options, f"{where}.{feature}.options", f"option of {card.name}")
+        if not _fits(value, default):
+            raise AvsbenchError(
+                f"{where}.{feature}.options.{option}: not of the kind that {card.name} takes",
+                found=repr(value),
+                expected=f"{type(default).__name__}, such as {default!r}",
+            )
     if chosen.get("weights") and not card.needs_weights:
         raise AvsbenchError(f"{where}.{feature}.weights: {card.name} takes no weights", hint="remove the key")
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether a value is of the kind of an option's default; whole numbers are numbers, None stands for any kind."""
+    kinds = (int, float) if isinstance(default, float) else (type(default),)
+    return default is None or (isinstance(value, kinds) and not isinstance(value, bool))
 
 
 def scale_defaults(scale: str) -> dict:

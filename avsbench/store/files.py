@@ -95,7 +95,7 @@ class FileReader:
     def __init__(self, path: str | Path, **expect):
         self.path = Path(path)
         if not self.path.is_file():
-            raise AvsbenchError(f"{path}: no such shard", hint="`avsbench extract` or `avsbench audio` writes it")
+            raise AvsbenchError(f"{path}: no such shard", hint="`avsbench extract`, `audio` or `features` writes it")
         try:
             self._file = h5py.File(self.path, "r", locking="best-effort")
         except _BROKEN as error:

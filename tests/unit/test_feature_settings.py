@@ -92,6 +92,8 @@ def test_the_digest_of_named_weights_is_in_the_name(tmp_path):
     [
         ({"generator": "semantic-sam"}, "did you mean 'semantic_sam'"),
         ({"generator": "felzenszwalb", "options": {"sigmo": 1}}, "did you mean 'sigma'"),
+        ({"generator": "felzenszwalb", "options": {"min_size": 1.5}}, r"min_size(.|\n)*1.5(.|\n)*int, such as 100"),
+        ({"generator": "semantic_sam", "options": {"levels": 3}}, r"levels(.|\n)*list, such as"),
         ({"generator": "none", "weights": "x.pth"}, "none takes no weights"),
         ({"generater": "none"}, "generater"),
         ({"pictures": "originals"}, "originals"),

@@ -1,6 +1,7 @@
 """The generator `files`: maskiges and masks by the names of the published scripts."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from avsbench.features import maskige
 from avsbench.features.settings import resolve
 from avsbench.media.images import resize_mask
 from avsbench.paths import Paths
+from avsbench.store.exchange.export import export
 from avsbench.store.extract import extract_shard
 from avsbench.store.features import feature_shard
+from avsbench.store.index import build_index
 from avsbench.store.manifest import write_manifests
 from avsbench.store.maskige_files import read_indices
 from avsbench.store.native import native_shard
@@ -28,11 +31,11 @@ def stored(rendered, tmp_path):  # noqa: F811
     """Function: name -> card, paths and reader of a data set whose test split is one shard."""
 
     def get(name):
-        from dataclasses import replace
-
         card = replace(small_card(name), shards={"mini": dict.fromkeys(("train", "val", "test"), 1)})
         paths = Paths("mini", data_root=str(tmp_path / "data"))
         reader = datasets.reader(card, rendered(name))
+        os.makedirs(paths.dataset(name))
+        os.symlink(rendered(name), paths.official(name))
         write_manifests(card, "mini", reader.table(), paths)
         for split in ("train", "test"):
             place = (name, split, 0, 1)
@@ -146,6 +149,20 @@ def test_maskiges_of_avss(stored, tmp_path, top, folder):
         assert {len(arrays.array(row["clip_id"])) for row in clips(reader)} == {5, 10}
         for (clip_id, n), indices in expected.items():
             assert np.array_equal(arrays.array(clip_id)[n], indices)
+
+
+def test_exported_maskiges_come_back(stored, tmp_path):
+    """`files` reads what `export` writes of maskiges of this suite."""
+    card, paths, _ = stored("ms3")
+    build_index(card=card, scale="mini", split="test", paths=paths)
+    with derive(card, paths, {}) as ours:
+        label = ours.header.content.removeprefix("maskige-")
+        where = {"card": card, "scale": "mini", "paths": paths, "out": tmp_path / "out"}
+        export(**where, splits=("test",), what=("maskige",), label=label)
+        with derive(card, paths, from_files(tmp_path / "out")) as theirs:
+            assert theirs.clip_ids() == ours.clip_ids() != []
+            for clip_id in ours.clip_ids():
+                assert np.array_equal(theirs.array(clip_id), ours.array(clip_id))
 
 
 def test_missing_files_are_listed_by_name(stored, rendered, tmp_path):  # noqa: F811
