@@ -90,12 +90,14 @@ class Method(nn.Module):
     Attributes:
         channels: K of `scores`: 1 = sigmoid, 2 = softmax of channel 1, otherwise argmax over K classes.
         trainable: False for a method without a train rule (`loss` is never called).
+        random_encoders: roles of `encoders` that no file fills (the loader sets it). Frozen or not, a run stores them.
         summed_terms: names of loss terms that are sums over the batch. The others are means over it, so that the engine
             may weigh the parts of a batch that devices and accumulation see apart.
     """
 
     channels: int = 1
     trainable: bool = True
+    random_encoders: frozenset[str] = frozenset()
     summed_terms: frozenset[str] = frozenset()
 
     def forward(self, batch: Batch) -> Output:
@@ -160,7 +162,8 @@ class Method(nn.Module):
 
     def external_prefixes(self) -> list[str]:
         """State-dict prefixes ("audio_encoder.") of frozen encoders."""
-        external = [m for m in self.encoders().values() if not any(p.requires_grad for p in m.parameters())]
+        filled = [module for role, module in self.encoders().items() if role not in self.random_encoders]
+        external = [m for m in filled if not any(p.requires_grad for p in m.parameters())]
         return [f"{name}." for name, module in self.named_modules() if any(module is e for e in external)]
 
     def own_state(self) -> dict[str, Tensor]:

@@ -129,11 +129,10 @@ def load_encoders(
         external_only: load frozen encoders alone; the trained ones come with a run's weights.
         carried: names of tensors that come from elsewhere; a frozen encoder among them needs no file of its own.
     """
-    if not variant.encoders:
-        return
     from avsbench.nn.weights import load_encoder
 
     roles = method.encoders()
+    method.random_encoders = frozenset(roles) - set(variant.encoders)
     unknown = sorted(set(variant.encoders) - set(roles))
     if unknown:
         raise AvsbenchError(

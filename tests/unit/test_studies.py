@@ -4,10 +4,12 @@ import json
 import re
 
 import pytest
+import torch
 import yaml
 
-from avsbench import cards, cli, digest, plan, studies, study_cards
+from avsbench import cards, cli, digest, plan, registry, studies, study_cards
 from avsbench.config import check_config
+from avsbench.engine.checkpoint import save_weights
 from avsbench.errors import AvsbenchError
 from avsbench.registry import build
 
@@ -294,3 +296,20 @@ def test_studies_of_the_suite_are_valid_and_compare_something(name):
         variants = {line.variant for line in planned(name, scale=scale).lines}
         assert len(variants) > 1
     assert json.dumps(found.rows)
+
+
+# encoders without a file
+
+
+def test_random_encoders_that_stay_frozen_are_stored_with_the_run(folder, tmp_path):
+    """Nothing else knows them: a network built for prediction has other random numbers."""
+    (folder / "frozen.yaml").write_text(STUDY.replace("{audio: null}", "{audio: null, visual: null}"))
+    variant, paths = cards.variant("etavs-r50@frozen.deaf"), planned().paths
+    trained = build(variant, "ms3", "mini", 64)
+    assert sorted(trained.external_prefixes()) == ["audio.", "visual."]
+    registry.load_encoders(trained, variant, "ms3", "mini", paths)
+    assert trained.external_prefixes() == []
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, trained.own_state(), {})
+    loaded = registry.load_method(variant, "ms3", scale="mini", image_size=64, paths=paths, weights=file)
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in trained.state_dict().items())
