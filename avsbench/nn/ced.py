@@ -14,13 +14,14 @@ from torch.nn import functional
 
 from avsbench.nn.states import load_strict
 
-PATCH = 16
+PATCH = (16, 16)
+"""Bands and steps."""
 BANDS = 64
 LONGEST = 1012
 """Steps of 10 ms that the published position table covers; longer sounds are cut into pieces."""
 CLASSES = 527
 """Of AudioSet."""
-MINI = {"width": 64, "depth": 2, "longest": 96}
+MINI = {"width": 64, "depth": 2, "patch": (32, 32), "longest": 96}
 """Arguments of the network that trains in seconds."""
 
 _NAMES = {
@@ -36,23 +37,32 @@ _OTHERS = r"(front_end|outputlayer)\..*"
 class CED(nn.Module):
     """The encoder, by default of CED-mini: spectrograms [N,M,S], S at most `longest` -> tokens [N,P,C].
 
-    A token is a patch of 16 bands and 16 steps; steps beyond the last whole patch do not count. The bands' index runs
-    slower: 64 bands and 96 steps make 24 tokens, 6 of the lowest bands first.
+    A token is a patch, by default of 16 bands and 16 steps; steps beyond the last whole patch do not count. The bands'
+    index runs slower: 64 bands and 96 steps make 24 tokens, 6 of the lowest bands first.
 
     Args:
         width: C.
         depth: transformer blocks.
         heads: of the attention.
+        patch: bands and steps of a token.
         longest: steps that the position table covers.
     """
 
-    def __init__(self, *, width: int = 256, depth: int = 12, heads: int = 4, longest: int = LONGEST):
+    def __init__(
+        self,
+        *,
+        width: int = 256,
+        depth: int = 12,
+        heads: int = 4,
+        patch: tuple[int, int] = PATCH,
+        longest: int = LONGEST,
+    ):
         super().__init__()
-        self.width = width
+        self.width, self.patch = width, patch
         self.input_norm = nn.BatchNorm2d(BANDS, momentum=0.01)
-        self.embed = nn.Conv2d(1, width, kernel_size=PATCH, stride=PATCH)
-        self.time_positions = nn.Parameter(torch.empty(1, width, 1, longest // PATCH))
-        self.band_positions = nn.Parameter(torch.empty(1, width, BANDS // PATCH, 1))
+        self.embed = nn.Conv2d(1, width, kernel_size=patch, stride=patch)
+        self.time_positions = nn.Parameter(torch.empty(1, width, 1, longest // patch[1]))
+        self.band_positions = nn.Parameter(torch.empty(1, width, BANDS // patch[0], 1))
         norm = partial(nn.LayerNorm, eps=1e-6)
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)))
         self.norm = norm(width)
@@ -66,6 +76,10 @@ class CED(nn.Module):
     def normalise(self, spectrogram: Tensor) -> Tensor:
         """By the statistics of each band."""
         return self.input_norm(spectrogram[:, :, None])[:, :, 0]
+
+    def count(self, steps: int) -> int:
+        """P of a spectrogram with so many steps."""
+        return (BANDS // self.patch[0]) * (steps // self.patch[1])
 
     def tokens(self, spectrogram: Tensor) -> Tensor:
         """Tokens of what `normalise` returned."""

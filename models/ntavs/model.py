@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from avsbench.cards import DatasetCard, known
 from avsbench.contract import Batch
 from avsbench.nn.backbones import visual_encoder
-from avsbench.nn.ced import BANDS, PATCH, ced
+from avsbench.nn.ced import ced
 from avsbench.nn.mask_classification import MaskClassification
 from avsbench.nn.mask_decoder import MaskDecoder, Prediction
 from avsbench.nn.pixel_decoder import PixelDecoder, normed_conv
@@ -119,10 +119,10 @@ def build(
     channels = 2 if dataset.task == "binary" else dataset.num_classes
     middle = MIDDLE[avss_middle] if dataset.name == "avss" else "msai_512"
     front_ends = ("msai_256", middle, "msai_1024")
-    tokens = len(front_ends) * (BANDS // PATCH) * (STEPS // PATCH)
+    audio = ced(scale)
     return NTAVS(
         siam=siam,
-        audio=ced(scale),
+        audio=audio,
         channels=channels,
         front_ends=front_ends,
         projections=nn.ModuleList(
@@ -141,7 +141,7 @@ def build(
         decoder=MaskDecoder(
             classes=channels,
             width=width,
-            queries=2 * tokens,
+            queries=2 * len(front_ends) * audio.count(STEPS),
             depth=3 if mini else 9,
             hidden=hidden,
             heads=heads,
