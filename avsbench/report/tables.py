@@ -198,8 +198,9 @@ def _imported(rows: list[Entry]) -> list[str]:
 def _generated(rows: list[Entry]) -> list[str]:
     """What made the masks that rows see, with all options."""
     made = [f"{entry.name}: {'; '.join(entry.first.features)}" for entry in rows if entry.first.features]
-    about = "A name with + sees masks of the generator that follows; numbers of two generators do not compare."
-    return [f"{about} {'. '.join(made)}."] if made else []
+    named = any(entry.name == entry_name(entry.first.run) for entry in rows)  # a study has names of its own
+    about = "A name with + sees masks of the generator that follows. " if named else ""
+    return [f"{about}Numbers of two generators do not compare. {'. '.join(made)}."] if made else []
 
 
 def _deviations(rows: list[Entry]) -> list[str]:
