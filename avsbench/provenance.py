@@ -27,7 +27,19 @@ if TYPE_CHECKING:
 
     from avsbench.contract import Method
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pandas", "h5py", "librosa", "soxr", "safetensors")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pandas",
+    "h5py",
+    "librosa",
+    "soxr",
+    "safetensors",
+)
 REQUIRED = ("variant", "dataset", "scale", "seed", "code", "versions", "parameters")
 """What every reader may rely on."""
 

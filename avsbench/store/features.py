@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,8 @@ def summary(measured: np.ndarray) -> dict:
 
 def _about(setting: Setting, device: str) -> dict:
     weights = {"file": Path(setting.weights).name, "sha256": file_digest(setting.weights)} if setting.weights else None
-    return {"name": setting.stored, **setting.record, "weights": weights, "device": device}
+    packages = {package: version(package) for package in ("avsbench", "numpy", "torch", "scikit-image")}
+    return {"name": setting.stored, **setting.record, "weights": weights, "device": device, "versions": packages}
 
 
 def _tell(setting: Setting, out: str, report: dict) -> None:
