@@ -1,9 +1,12 @@
 """The embedded VPO: still pictures of several objects, a sound for each that is heard, in the layout of the release.
 
 **Sound decides** here too. Several clips show one picture and differ in the objects that are heard: in VPO-SS two rows
-of one picture, in VPO-MS and VPO-MSMI pictures of three numbers with the same pixels. In two thirds of VPO-MSMI two or
-three objects are of one class, and nearly always one of them is heard: nothing but the stereo position tells which.
-The other third is VPO-MS.
+of one picture, in VPO-MS and VPO-MSMI pictures of several numbers with the same pixels. In five sixths of VPO-MSMI two
+or three objects are of one class, and one of them is heard: nothing but the stereo position tells which. The other
+sixth is VPO-MS.
+
+All stand in warm light from the left and cold light from the right: what a network trained on ImageNet knows about
+places in a picture, a small one would have to find out from the border alone.
 
 Pixels, masks and samples are made of integers and equal everywhere; what a JPEG library makes of the pixels is not.
 """
@@ -21,19 +24,25 @@ from avsbench.cards import DatasetCard
 from avsbench.datasets.clip import SPLITS
 from avsbench.datasets.mini_kinds import VPO_BY_NAME, VPO_KINDS, Dice
 from avsbench.datasets.mini_plan import choose_cast, video_name
-from avsbench.datasets.mini_scene import FPS, Scene, draw, place_thing, sounding_mask, surround
+from avsbench.datasets.mini_scene import FPS, HIGH, Scene, draw, place_thing, sounding_mask, surround
 from avsbench.datasets.mini_sound import soundtrack
 from avsbench.datasets.vpo import validation_picture
 from avsbench.datasets.vpo_build.layout import AUDIOS, Kind, place_of_image, place_of_mask
 from avsbench.datasets.vpo_build.tables import tables
 
-TAKES = {Kind.SS: 2, Kind.MS: 3, Kind.MSMI: 3}
+TAKES = {Kind.SS: 2, Kind.MS: 3, Kind.MSMI: 2}
 """Clips that share a picture."""
-SIZES = ((96, 72), (96, 72), (72, 96), (96, 64), (85, 80))
+SIZES = ((72, 54), (72, 54), (54, 72), (72, 48), (64, 60))
 """(width, height) of pictures."""
 RATES = (16000, 16000, 16000, 22050, 44100)
 SECONDS = (4, 4, 4, 5, 5, 7)
 HEADER = ("img_Id", "ann_Ids", "cateName", "cateId", "vgg_file", "split", "audio_pos", "multi_instance")
+COLUMNS = 3
+"""Objects of a picture, each in a column of its own."""
+GROWTH = (7, 5)
+"""Things of a photograph fill more of it than those of a video do: numerator and denominator of their radius."""
+LIGHT = 120
+"""Added to red and taken from blue at the left border, the other way round at the right one."""
 COCO_NUMBERS = 581929
 """The highest number of a picture in COCO 2017."""
 
@@ -90,21 +99,22 @@ def plan(card: DatasetCard) -> Iterator[Still]:
 def _plan(kind: Kind, split: str, count: int) -> Iterator[Still]:
     """`count` clips of a split of ours."""
     if kind is Kind.MSMI:
-        yield from _plan(Kind.MS, split, count // 3)
-        count -= count // 3
+        others = -(-count // 6)
+        yield from _plan(Kind.MS, split, others)
+        count -= others
     for number in range(count):
         scene, take = divmod(number, TAKES[kind])
         key = f"{kind.value}/{split}/{scene}"
         dice = Dice("vpo cast", key)
         if kind is Kind.MSMI:
-            same = 3 if dice.chance(80) else 2
+            same = 3 if dice.chance(20) else 2
             other = VPO_KINDS[(scene + dice.between(1, len(VPO_KINDS) - 1)) % len(VPO_KINDS)]
-            cast = (*[VPO_KINDS[scene % len(VPO_KINDS)].name] * same, other.name)
+            cast = (*[VPO_KINDS[scene % len(VPO_KINDS)].name] * same, other.name)[:COLUMNS]
         else:
             cast = choose_cast(kind.value, split, scene, VPO_KINDS, 70)
             same = len(cast)
         choices = [c for size in range(1, same + 1) for c in itertools.combinations(range(same), size)]
-        # Of several of one class each is heard alone; pictures of two have a take in which both are.
+        # Of several of one class each is heard alone.
         heard = dice.sample(choices, TAKES[kind])[take] if kind is Kind.MS else choices[take]
         image = _image(split, key if kind is Kind.SS else f"{key}/{take}")
         official = ("val", "test")[scene % 2] if split == "test" else "train"
@@ -124,14 +134,19 @@ def _image(split: str, key: str) -> int:
 
 
 def scene_of(still: Still, seed: int) -> Scene:
-    """The scene of a picture: three objects in columns of their own, and a fourth above or below the first."""
+    """The scene of a picture: up to three objects in columns of their own, about half way up."""
     dice = Dice(seed, "vpo scene", still.scene)
-    columns, rows = dice.sample(range(3), 3), [dice.below(2) for _ in range(3)]
-    cells = [*zip(columns, rows, strict=True), (columns[0], 1 - rows[0])]
-    things = [
-        place_thing(dice, VPO_BY_NAME[name], cell, (number in still.heard,))
-        for number, (name, cell) in enumerate(zip(still.cast, cells, strict=False))
-    ]
+    # Of several of one class the first two stand apart, so that a position tells them apart.
+    columns = [*dice.sample((0, 2), 2), 1] if still.kind is Kind.MSMI else dice.sample(range(COLUMNS), COLUMNS)
+    rows = [dice.below(2) for _ in range(COLUMNS)]
+    things = []
+    for number, (name, *cell) in enumerate(zip(still.cast, columns, rows, strict=False)):
+        thing = place_thing(dice, VPO_BY_NAME[name], tuple(cell), (number in still.heard,))
+        x, y = thing.centre
+        more, less = GROWTH
+        things.append(
+            replace(thing, centre=(x, (y + HIGH // 2) // 2), radius=thing.radius * more // less, drift=(0, 0))
+        )
     return surround(dice, things, 1)
 
 
@@ -139,7 +154,14 @@ def picture_of(still: Still, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Picture uint8 [H,W,3]; mask of raw numbers uint8 [H,W]; and 1 + the number of the object of each pixel [H,W]."""
     scene = scene_of(still, seed)
     image, owner = draw(scene, FPS // 2, *Dice(seed, "vpo size", still.scene).pick(SIZES))
-    return image, sounding_mask(scene, 0, owner, tables().mask_ids), owner
+    return lit(image), sounding_mask(scene, 0, owner, tables().mask_ids), owner
+
+
+def lit(image: np.ndarray) -> np.ndarray:
+    """uint8 [H,W,3] in warm light from the left and cold light from the right."""
+    width = image.shape[1]
+    warmth = LIGHT - 2 * LIGHT * np.arange(width) // (width - 1)
+    return np.clip(image + warmth[:, None] * np.array([1, 0, -1]), 0, 255).astype(np.uint8)
 
 
 def position_of(owner: np.ndarray, number: int) -> str:

@@ -4,7 +4,7 @@
 |---|---|---|
 | `r50` | ResNet-50 (He et al., CVPR 2016), stride in the 3x3 convolution | residual net, a block a stage |
 | `r50_deep` | the same with three 3x3 convolutions as stem | as `r50` |
-| `r18` | ResNet-18 | as `r50`, with one convolution as stem |
+| `r18` | ResNet-18 | as `r50`, with half the stem |
 | `pvt` | PVT-v2-B5 (Wang et al., Computational Visual Media 2022) | PVT-v2, a block a stage |
 
 The layers are timm's (Apache-2.0). Names of parameters are timm's too; `rename_official` maps the names of the files
@@ -211,7 +211,7 @@ BUILDERS: dict[tuple[str, str], Callable[..., VisualEncoder]] = {
     ("pvt", "full"): PVTEncoder,
     ("r50", "mini"): partial(ResNetEncoder, **_MINI, stem_width=16),
     ("r50_deep", "mini"): partial(DeepStemEncoder, **_MINI, stem_width=16),
-    ("r18", "mini"): partial(ResNetEncoder, **_MINI),
+    ("r18", "mini"): partial(ResNetEncoder, **_MINI, stem_width=8),
     ("pvt", "mini"): partial(
         PVTEncoder,
         depths=(1, 1, 1, 1),

@@ -30,7 +30,9 @@ class StillNet(nn.Module):
     def __init__(self, embedding: int, channels: int, scale: str):
         super().__init__()
         self.trunk = visual_encoder("r18", scale, in_channels=channels)
-        self.trunk.conv1.reset_parameters()
+        for layer in self.trunk.conv1.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.reset_parameters()
         self.fc = nn.Linear(self.trunk.channels[-1], embedding)
 
     def forward(self, log_mel: Tensor) -> Tensor:

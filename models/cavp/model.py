@@ -92,22 +92,24 @@ class CAVP(Method):
 
         Returns:
             logits: [B,T,K,h,w] at a quarter of the size; 0 for frames that took no part.
-            While training also `chosen` bool [B,T], the frames that took part; `joint` [2 N,D,h,w], with their own
-            sound and with a foreign one; `pairs`, which of the latter match.
+            While training also `chosen` bool [B,T], the frames that took part; and where the contrastive loss counts
+            `joint` [2 N,D,h,w], with their own sound and with a foreign one, and `pairs`, which of the latter match.
         """
         chosen = batch.real
         if self.training and batch.annotated is not None and bool(batch.annotated.any()):
             chosen = batch.annotated
         (log_mel,) = batch.audio.values()
         sounds, pairs = log_mel[chosen], None
-        if self.training:
+        if self.training and self.settings.contrast:
             pairs = self.pairing(sounds, batch_classes(batch, chosen, self.channels, self.class_rule))
         logits, joint = self.segment(normalize_frames(batch.frames, batch.real)[chosen], self.embed(sounds, pairs))
         whole = logits.new_zeros(*chosen.shape, *logits.shape[1:])
         whole[chosen] = logits[: len(sounds)]
         output = {"logits": whole}
+        if self.training:
+            output["chosen"] = chosen
         if pairs is not None:
-            output |= {"chosen": chosen, "joint": joint, "pairs": pairs}
+            output |= {"joint": joint, "pairs": pairs}
         return output
 
     def embed(self, sounds: Tensor, pairs) -> Tensor:
@@ -145,17 +147,20 @@ class CAVP(Method):
     def loss(self, output: Output, batch: Batch, step: int) -> dict[str, Tensor]:
         chosen = output["chosen"]
         masks = batch.masks[chosen]
-        own, foreign = output["joint"].chunk(2)
-        contrast = contrastive_loss(
-            own,
-            masks,
-            foreign,
-            output["pairs"].labels(masks),
-            temperature=self.settings.temperature,
-            views=self.settings.views,
-        )
         logits = self.scores({"logits": output["logits"][chosen][None]}, tuple(masks.shape[-2:]))[0]
-        return {"segmentation": segmentation_loss(logits, masks), "contrast": self.settings.contrast * contrast}
+        terms = {"segmentation": segmentation_loss(logits, masks)}
+        if "pairs" in output:
+            own, foreign = output["joint"].chunk(2)
+            contrast = contrastive_loss(
+                own,
+                masks,
+                foreign,
+                output["pairs"].labels(masks),
+                temperature=self.settings.temperature,
+                views=self.settings.views,
+            )
+            terms["contrast"] = self.settings.contrast * contrast
+        return terms
 
     @classmethod
     def rename_official(cls, key: str) -> str | None:

@@ -21,7 +21,7 @@ class Settings:
     """The recipe's keys `loss` (the first three) and `method`.
 
     Attributes:
-        contrast: weight of the contrastive loss; the object setting has 0.1.
+        contrast: weight of the contrastive loss; the object setting has 0.1. With 0 no pairs are made.
         temperature: of the contrastive loss.
         views: pixels of a class that it sees at most; a class with fewer is left out.
         bank: see `Pairing`.
