@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from avsbench.contract import IGNORE
 from avsbench.nn.mask_decoder import Prediction
+from avsbench.nn.precision import float32
 
 
 class Draw(Protocol):
@@ -138,12 +139,13 @@ class Matcher:
         return [Pairs(*rows) for rows in torch.from_numpy(found).to(targets.frames.device)]
 
     def cost(self, prediction: Prediction, targets: Targets, points: Tensor) -> Tensor:
-        """Weighted sum of `costs`, [F,Q,K]."""
+        """Weighted sum of `costs`, [F,Q,K]; without TF32, whatever a training allows."""
         weights = self.class_weight, self.mask_weight, self.dice_weight
         # A GPU wants all frames at once; a processor is twice as fast with what stays in its cache.
         frames = len(points) if points.is_cuda else 1
         parts = zip(*(x.split(frames) for x in (*prediction, *targets.by_frame, points)), strict=True)
-        return torch.cat([sum(w * cost for w, cost in zip(weights, costs(*part), strict=True)) for part in parts])
+        with float32():
+            return torch.cat([sum(w * cost for w, cost in zip(weights, costs(*part), strict=True)) for part in parts])
 
 
 def costs(

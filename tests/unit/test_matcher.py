@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avsbench.engine.compute import set_tf32, tf32_as_it_was
+from avsbench.nn import matcher
 from avsbench.nn.matcher import Matcher, RandomPoints, Targets, assign, costs, sample
 
 LABELS = torch.tensor([[[0, 255], [7, 7]], [[255, 255], [255, 255]], [[3, 3], [3, 3]]])
@@ -162,6 +164,23 @@ def test_costs_cross_to_the_processor_once(monkeypatch):
     monkeypatch.setattr(torch, "stack", record)
     Matcher(points=4)([prediction] * 10, Targets.of(labels), at_centres)
     assert crossed == [(10, 3, 4, 3)]
+
+
+def test_costs_are_exact_whatever_a_training_allows(monkeypatch):
+    """On a GPU with TF32 products would be rounded to ten bits, which changes who answers for what."""
+    prediction, labels = problem()
+    during = []
+
+    def record(*parts):
+        during.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return costs(*parts)
+
+    monkeypatch.setattr(matcher, "costs", record)
+    with tf32_as_it_was():
+        set_tf32(True)
+        Matcher(points=4)([prediction], Targets.of(labels), at_centres)
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
+    assert set(during) == {("highest", False)}
 
 
 def test_nothing_to_match():

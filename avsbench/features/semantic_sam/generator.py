@@ -1,7 +1,5 @@
 """Semantic-SAM behind the interface of all generators."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +13,7 @@ from avsbench.features import Generator, Proposals, generator
 from avsbench.features.semantic_sam.automatic import Masks, Settings, generate
 from avsbench.features.semantic_sam.network import SemanticSam
 from avsbench.media.images import crop_sides
+from avsbench.nn.precision import float32
 from avsbench.nn.weights import load_file
 
 UNTRAINED = "swin_mini"
@@ -58,7 +57,7 @@ class SemanticSamGenerator(Generator):
         pictures = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
         # A processor's caches are full with one picture.
         fitting = PIXELS_TOGETHER // (pictures.shape[2] * pictures.shape[3]) if self.device.type == "cuda" else 1
-        with float32():
+        with float32():  # masks should not depend on the make of a GPU
             found = generate(self.network, pictures, self.settings, together=max(1, fitting))
         return [_resized(each, size) for each in found]
 
@@ -83,19 +82,6 @@ def build(
         load_file(network, card, weights or card.file, hint=hint)
     place = torch.device(device)
     return SemanticSamGenerator(network.eval().to(place), asked, short_side=short_side, device=place)
-
-
-@contextlib.contextmanager
-def float32() -> Iterator[None]:
-    """Matrix products and convolutions without TF32: masks should not depend on the make of a GPU."""
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def _resized(found: Masks, size: tuple[int, int]) -> Masks:
