@@ -119,8 +119,8 @@ def augmented(clip: dict, view: View, colours: Sequence[Colours]) -> dict:
 def transforms(recipe: dict, method: str) -> Callable[[dict, torch.Generator], dict] | None:
     """What `Method.transforms` of COMBO and NTAVS gives out: the recipe's `method: {augment: {…}, window: n}`.
 
-    Keys of `augment` are those of `ClipAugmentation`; without it clips stay as they are. `window` comes first: see
-    `Window`; NTAVS trains on AVSS with 5 seconds of each clip.
+    Keys of `augment` are those of `ClipAugmentation`; without it clips stay as they are. `window`, if there is one,
+    comes first, see `Window`: NTAVS trains on AVSS with 5 seconds of each clip.
 
     Args:
         method: its name, for messages.
@@ -134,6 +134,5 @@ def transforms(recipe: dict, method: str) -> Callable[[dict, torch.Generator], d
         for key in augment:
             known(key, {f.name: None for f in fields(ClipAugmentation)}, f"recipe of {method}: method.augment", "key")
         augment = ClipAugmentation(**augment)
-    if "window" in settings:
-        return Window(settings["window"], augment)
-    return augment
+    window = settings.get("window")
+    return augment if window is None else Window(window, augment)

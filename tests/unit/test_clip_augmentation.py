@@ -342,6 +342,7 @@ def test_what_a_recipe_asks_for():
     recipe = {"method": {"augment": STILL, "window": 5}}
     assert transforms(recipe, "ntavs") == Window(5, ClipAugmentation(**STILL))
     assert transforms({"method": {"window": 5}}, "ntavs") == Window(5)
+    assert transforms({"method": {"window": None}}, "ntavs") is None, "an override may take the window away"
     assert len(transforms(recipe, "ntavs")(numbered(10), seeded())["frames"]) == 5
     with pytest.raises(AvsbenchError, match=r"recipe of combo: method\.augment") as raised:
         transforms({"method": {"augment": {"mirrored": 0.5}}}, "combo")
