@@ -80,6 +80,21 @@ class Batch:
             )
         return self.audio[front_end]
 
+    def feature(self, name: str) -> Tensor:
+        """What `features` holds under this name, [B,T,...].
+
+        Raises:
+            AvsbenchError: nothing; says what there is instead.
+        """
+        if name not in self.features:
+            raise AvsbenchError(
+                f"the batch holds nothing of the feature {name}",
+                found=", ".join(self.features) or "no features",
+                expected=name,
+                hint=f"name {name} under inputs.features of the method's card, and build its shards",
+            )
+        return self.features[name]
+
     def __len__(self) -> int:
         return len(self.clip_ids)
 

@@ -87,7 +87,7 @@ class MaskClassification(Method):
             real: bool [B,T], the F frames.
         """
         real = batch.real
-        maskiges = batch.features["maskige"]
+        maskiges = batch.feature("maskige")
         frames, maskiges = (normalize_frames(x[real][None], real[real][None])[0] for x in (batch.frames, maskiges))
         predictions = self.segment(self.siam(frames, maskiges), batch)
         return {"predictions": predictions if self.training else predictions[-1:], "real": real}
@@ -102,8 +102,9 @@ class MaskClassification(Method):
 
     def loss(self, output: Output, batch: Batch, step: int) -> dict[str, Tensor]:
         """Terms of the frames that have a truth, see `MaskCriterion`."""
-        judged = batch.annotated[output["real"]]
-        predictions = [(logits[judged], masks[judged]) for logits, masks in output["predictions"]]
+        # Found once: to pick by flags a GPU's queue must run empty, each time.
+        judged = batch.annotated[output["real"]].nonzero()[:, 0]
+        predictions = [tuple(x.index_select(0, judged) for x in pair) for pair in output["predictions"]]
         return self.criterion(predictions, batch.masks[batch.annotated])
 
     def parameter_groups(self, recipe: dict) -> list[dict]:

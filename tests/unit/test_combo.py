@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from avsbench import cards, registry
 from avsbench.contract import IGNORE, Batch
@@ -251,6 +252,37 @@ def test_scores():
     chances = logits[0].softmax(dim=1)
     expected = [sum(float(chances[q, c] * masks[0, q].sigmoid()) for q in range(2)) for c in range(2)]
     assert binary.flatten().tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_maskiges_that_are_missing():
+    clips = dataclasses.replace(batch(), features={"depth": torch.zeros(2, 5)})
+    with pytest.raises(AvsbenchError, match="nothing of the feature maskige") as raised:
+        build()(clips)
+    assert "depth" in str(raised.value)
+    assert "inputs.features" in str(raised.value)
+
+
+class BooleanIndices(TorchFunctionMode):
+    """Counts them: for each one a GPU's queue must run empty."""
+
+    count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.__getitem__:
+            self.count += getattr(args[1], "dtype", None) is torch.bool
+        return func(*args, **(kwargs or {}))
+
+
+def test_flags_are_looked_up_once_for_all_predictions():
+    clips = batch(annotated=torch.tensor([[True] + [False] * 4] * 2))
+    model = build().train()
+    output = model(clips)
+    counts = []
+    for kept in (1, 4):
+        with BooleanIndices() as indices:
+            model.loss({**output, "predictions": output["predictions"][-kept:]}, clips, 0)
+        counts.append(indices.count)
+    assert counts == [2, 2]
 
 
 def test_unknown_options_and_keys():
