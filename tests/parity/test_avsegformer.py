@@ -4,7 +4,6 @@ Runs over every fixture of `avsegformer` under $AVSBENCH_PARITY; files missing t
 """
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -19,34 +18,16 @@ from avsbench.metrics.fscore import binary_video_scores
 from avsbench.metrics.pairs import frame_areas
 from avsbench.metrics.semantic import ClassScores
 
-from .fill import array, fill
+from . import folders
+from .fill import fill
 
-HERE = Path(__file__).resolve().parent
-ROOT = Path(os.environ.get("AVSBENCH_PARITY", HERE))
 CARD = cards.method_cards()["avsegformer"]
 MODULE = registry.method_module(CARD)
 FULL = ("r50_s4", "pvt_s4", "pvt_avss")
 
 
-def fixtures(*names):
-    found = {path.parent for path in ROOT.glob("avsegformer/*/fixture.json")} or {
-        path.parent for path in HERE.glob("avsegformer/*/fixture.json")
-    }
-    return [pytest.param(f, id=f"avsegformer/{f.name}") for f in sorted(found) if f.name in names]
-
-
-class Fixture:
-    """What a folder holds: the description, the expected arrays, the reference's keys, the salts."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.about = json.loads(self.file("fixture.json").read_text())
-        with np.load(self.file("expected.npz")) as arrays:
-            self.expected = dict(arrays)
-
-    def file(self, name):
-        path = self.folder / name
-        return path if path.is_file() else HERE / "avsegformer" / self.folder.name / name
+class Fixture(folders.Fixture):
+    """Weights are scaled, and some inputs."""
 
     def state(self, prefix=""):
         """The reference's state dict, filled and scaled, under names that start with `prefix`."""
@@ -61,12 +42,9 @@ class Fixture:
             state[prefix + key] = torch.from_numpy(value * np.float32(scale))
         return state
 
-    def array(self, name, shape):
-        return torch.from_numpy(np.asarray(array(name, tuple(shape), self.about.get("input_salt", 0))))
-
     def input(self, name):
         about = self.about["inputs"][name]
-        value = self.array(about["array"], about["shape"])
+        value = self.numbers(about["array"], about["shape"])
         if about.get("then") == "multiplied by 0.3":
             return value * 0.3
         return value * self.flags.view(-1, 1, 1, 1) if about.get("then") else value
@@ -116,7 +94,7 @@ def whole(frames, flags):
     return result
 
 
-@pytest.mark.parametrize("folder", fixtures(*FULL))
+@pytest.mark.parametrize("folder", folders.fixtures("avsegformer", *FULL))
 def test_network(folder):
     fixture = Fixture(folder)
     model = loaded(fixture)
@@ -135,7 +113,7 @@ def test_network(folder):
     fixture.check(seen)
 
 
-@pytest.mark.parametrize("folder", fixtures(*FULL))
+@pytest.mark.parametrize("folder", folders.fixtures("avsegformer", *FULL))
 def test_loss_and_gradients(folder):
     """Only the first frame has a truth, and no operation mixes frames: it alone has to be computed."""
     fixture = Fixture(folder)
@@ -143,9 +121,9 @@ def test_loss_and_gradients(folder):
     frame, sound = fixture.input("frames")[:1], fixture.input("audio")[:1]
     size = tuple(frame.shape[-2:])
     if model.channels == 1:
-        masks = (fixture.array("mask", (1, 1, 1, *size)) > 0).long()[0, 0]
+        masks = (fixture.numbers("mask", (1, 1, 1, *size)) > 0).long()[0, 0]
     else:
-        masks = ((fixture.array("label", (10, *size)).abs() * 20).floor() % 71).long()[:1]
+        masks = ((fixture.numbers("label", (10, *size)).abs() * 20).floor() % 71).long()[:1]
     with torch.set_grad_enabled(about["file"] is not None):
         with torch.no_grad():
             embedding = model.audio(sound)
@@ -187,7 +165,7 @@ def tiny_head(first):
     ).eval()
 
 
-@pytest.mark.parametrize("folder", fixtures("head_tiny", "head_first_tiny"))
+@pytest.mark.parametrize("folder", folders.fixtures("avsegformer", "head_tiny", "head_first_tiny"))
 @torch.no_grad()
 def test_head(folder):
     fixture, first = Fixture(folder), "first" in folder.name
@@ -212,25 +190,25 @@ CASES = ("s4_dice", "s4_bce", "ms3_dice", "ms3_bce", "ms3_dice_one_empty_mask", 
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("folder", fixtures("losses"))
+@pytest.mark.parametrize("folder", folders.fixtures("avsegformer", "losses"))
 def test_losses(folder, case):
     fixture = Fixture(folder)
     annotated = torch.ones(2, 5, dtype=torch.bool)
     if case == "avss":
         annotated = torch.zeros(2, 10, dtype=torch.bool)
         annotated[0, 0], annotated[1, :5] = True, True
-        logits, features = (fixture.array("pred_classes", (20, 71, 12, 12)),
-                            fixture.array("mask_feature_classes", (20, 16, 3, 3)))  # fmt: skip
-        masks = ((fixture.array("label", (20, 12, 12)).abs() * 20).floor() % 71).long()
-        masks[fixture.array("label_background", (20, 12, 12)).abs() < 0.7] = 0
+        logits, features = (fixture.numbers("pred_classes", (20, 71, 12, 12)),
+                            fixture.numbers("mask_feature_classes", (20, 16, 3, 3)))  # fmt: skip
+        masks = ((fixture.numbers("label", (20, 12, 12)).abs() * 20).floor() % 71).long()
+        masks[fixture.numbers("label_background", (20, 12, 12)).abs() < 0.7] = 0
     else:
-        logits, features = fixture.array("pred", (10, 1, 24, 24)), fixture.array("mask_feature", (10, 16, 6, 6))
+        logits, features = fixture.numbers("pred", (10, 1, 24, 24)), fixture.numbers("mask_feature", (10, 16, 6, 6))
         masks = torch.zeros(10, 24, 24, dtype=torch.long)
         if case.startswith("s4"):
             annotated[:, 1:] = False
-            masks[::5] = (fixture.array("gt_first", (2, 1, 1, 24, 24)) > 0.5)[:, 0, 0].long()
+            masks[::5] = (fixture.numbers("gt_first", (2, 1, 1, 24, 24)) > 0.5)[:, 0, 0].long()
         else:
-            masks = (fixture.array("gt_five", (10, 1, 24, 24)) > 0.5)[:, 0].long()
+            masks = (fixture.numbers("gt_five", (10, 1, 24, 24)) > 0.5)[:, 0].long()
             if case.endswith("empty_mask"):
                 masks[3] = 0
     model = registry.build("avsegformer-r50", case.split("_")[0], "mini", 64)
@@ -244,10 +222,10 @@ def test_losses(folder, case):
     np.testing.assert_allclose(found, expected, rtol=fixture.about["rtol"])
 
 
-@pytest.mark.parametrize("folder", fixtures("metrics"))
+@pytest.mark.parametrize("folder", folders.fixtures("avsegformer", "metrics"))
 def test_metrics(folder):
     fixture = Fixture(folder)
-    logits, truth = fixture.array("pred", (10, 24, 24)), fixture.array("truth", (10, 24, 24)) > 0.5
+    logits, truth = fixture.numbers("pred", (10, 24, 24)), fixture.numbers("truth", (10, 24, 24)) > 0.5
     truth[4], logits[4] = False, -logits[4].abs() - 1
     logits[4, :2] = 1
     probability, label = logits.sigmoid().numpy(), truth.numpy().astype(np.int64)
@@ -263,10 +241,10 @@ def test_metrics(folder):
 
 def semantic_scores(fixture):
     """Protocol C, by the names of the fixture; 15 real frames and five that pad."""
-    logits = fixture.array("pred_classes", (20, 71, 16, 16))
+    logits = fixture.numbers("pred_classes", (20, 71, 16, 16))
     logits[:, 8:] -= 2.5
-    label = ((fixture.array("label", (20, 16, 16)).abs() * 4).floor() % 71).long()
-    label[fixture.array("label_background", (20, 16, 16)).abs() < 0.7] = 0
+    label = ((fixture.numbers("label", (20, 16, 16)).abs() * 4).floor() % 71).long()
+    label[fixture.numbers("label_background", (20, 16, 16)).abs() < 0.7] = 0
     logits.scatter_add_(1, label[:, None], torch.full((20, 1, 16, 16), 2.0))
     scores = ClassScores(71).update(frame_areas(logits[:15].argmax(1).numpy(), label[:15].numpy(), 71)).add_padded(5)
     iou, f, count = scores.per_class()

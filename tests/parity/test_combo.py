@@ -4,10 +4,7 @@ Runs over every fixture of `combo` under $AVSBENCH_PARITY; files missing there c
 """
 
 import functools
-import json
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +18,9 @@ from avsbench.metrics.pairs import frame_areas
 from avsbench.metrics.semantic import ClassScores
 from avsbench.nn.mask_decoder import MaskDecoder
 
-from .fill import array, fill
+from .fill import array
+from .folders import Fixture, fixtures
 
-HERE = Path(__file__).resolve().parent
-ROOT = Path(os.environ.get("AVSBENCH_PARITY", HERE))
 CARD = cards.method_cards()["combo"]
 MODULE = registry.method_module(CARD)
 WHOLE = ("r50_s4", "pvt_s4", "r50_avss")
@@ -32,53 +28,6 @@ WHOLE = ("r50_s4", "pvt_s4", "r50_avss")
 NOT_BUILT = {"sem_seg_head.fusion_module.b_attn.attn_list.0.v_proj.bias", "criterion.empty_weight"}
 NEAR = {"pvt_s4": (2, 1, 97, 351), "decoder": (8, 0, 59, 53)}
 """Where a mask is so close to the threshold that rounding decides: prediction, frame, query, pixel of the next map."""
-
-
-def fixtures(*names):
-    found = {path.parent for path in ROOT.glob("combo/*/fixture.json")} or {
-        path.parent for path in HERE.glob("combo/*/fixture.json")
-    }
-    return [pytest.param(f, id=f"combo/{f.name}") for f in sorted(found) if f.name in names]
-
-
-class Fixture:
-    """What a folder holds: the description, the expected arrays, the reference's keys, the salts."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.about = json.loads(self.file("fixture.json").read_text())
-        with np.load(self.file("expected.npz")) as arrays:
-            self.expected = dict(arrays)
-
-    def file(self, name):
-        path = self.folder / name
-        return path if path.is_file() else HERE / "combo" / self.folder.name / name
-
-    def state(self):
-        salt = self.about["weights"]["salt"]
-        keys = json.loads(self.file("keys.json").read_text())
-        return {key: torch.from_numpy(np.asarray(fill(key, tuple(shape), salt))) for key, shape, _ in keys}
-
-    def numbers(self, name, shape):
-        return torch.from_numpy(np.asarray(array(name, tuple(shape), self.about.get("input_salt", 0))))
-
-    def faults(self, seen):
-        """Outputs outside the tolerances, with how far they are."""
-        faults = {}
-        for name, wanted in self.expected.items():
-            about = self.about["outputs"][name]
-            assert list(seen[name].shape) == about["full_shape"], name
-            gap = (seen[name][places(about["slice"])] - torch.from_numpy(wanted)).abs()
-            far = (gap - about.get("rtol", 0) * torch.from_numpy(wanted).abs()).max() > about["atol"]
-            if far or gap.mean() > about.get("mean_abs_tolerance", np.inf):
-                faults[name] = float(gap.max()), float(gap.mean())
-        return faults
-
-
-def places(text):
-    """`[:, ::4]` as what indexes a tensor."""
-    parts = text.strip("[]").split(",")
-    return tuple(slice(*(int(n) if n.strip() else None for n in part.split(":"))) for part in parts)
 
 
 def full_size(name):
@@ -143,7 +92,7 @@ def watch(model):
     return seen
 
 
-@pytest.mark.parametrize("folder", fixtures(*WHOLE))
+@pytest.mark.parametrize("folder", fixtures("combo", *WHOLE))
 @torch.no_grad()
 def test_network(folder):
     """One clip, from pictures and log-mel to class maps."""
@@ -175,7 +124,7 @@ def test_network(folder):
         assert torch.equal(prediction[1], again["pred_masks"])
 
 
-@pytest.mark.parametrize("folder", fixtures("decoder"))
+@pytest.mark.parametrize("folder", fixtures("combo", "decoder"))
 @torch.no_grad()
 def test_decoder_across_clips(folder):
     """Two clips as one, as the released code takes them in training: queries hear the sound of either."""
@@ -241,7 +190,7 @@ def boxes(name, count, size=32):
     return masks
 
 
-@pytest.mark.parametrize("folder", fixtures("metrics"))
+@pytest.mark.parametrize("folder", fixtures("combo", "metrics"))
 def test_metrics(folder):
     """Protocols A and C give what the authors' evaluators give."""
     fixture = Fixture(folder)

@@ -13,7 +13,7 @@ from avsbench import cards, registry
 from avsbench.contract_checks.official import key_lists
 from avsbench.nn.mask_decoder import MaskDecoder
 
-from .mask_fixtures import Fixture, fixtures
+from .folders import Fixture, fixtures
 
 CARD = cards.method_cards()["ntavs"]
 MODULE = registry.method_module(CARD)

@@ -1,4 +1,4 @@
-"""Fixtures of whole networks that answer with masks: weights, inputs, and slices of what the authors' code gives."""
+"""Fixtures of whole networks: weights, inputs, and slices of what the authors' code gives."""
 
 import json
 import os
