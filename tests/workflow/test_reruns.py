@@ -158,3 +158,12 @@ def test_another_tracker_or_device_reruns_nothing(complete):
         assert complete.planned("--config", setting) == {}
     complete.edit("config/config.yaml", "scale: mini", "scale: mini\ntracker: tensorboard\ndevice: cpu")
     assert complete.planned() == {}
+
+
+def test_another_scale_or_size_keeps_downloaded_weights(complete):
+    file = "weights/resnet50-19c8e357.pth"
+    (complete.folder / "weights").mkdir(exist_ok=True)
+    (complete.folder / file).write_text("weights")
+    complete.snakemake("--cores", "1", "--touch", "--forceall", "--", file)
+    changed = ("scale=smoke", "image_size=96", "results_root=elsewhere")
+    assert complete.planned("--config", *changed, "--", file) == {}

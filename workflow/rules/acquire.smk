@@ -62,7 +62,8 @@ rule fetch_weights:
     conda:
         "../../environment.yml"
     params:
-        options=OPTIONS,
+        # Not OPTIONS: another scale or image size must not remove what was downloaded, and fetch it again.
+        options=f"--weights-root {PATHS.weights_root}",
     message:
         "fetch {wildcards.file}"
     shell:
