@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 
 from avsbench import cards
 from avsbench.cards import DatasetCard
@@ -70,14 +71,18 @@ def write_leaderboard(
     text = render_markdown(build_board(runs, results, absent, scale=paths.scale, partial=partial))
     target = paths.leaderboard("md", partial=partial)
     if not partial:
-        with atomic(paths.leaderboard("parquet")) as temporary:
-            long_table(results).to_parquet(temporary, index=False)
-        # What a failed workflow left behind no longer holds.
-        Path(paths.leaderboard("md", partial=True)).unlink(missing_ok=True)
+        write_table(long_table(results), paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
     with atomic(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     log.info("%s: %d of %d runs", target, len(results), len(runs))
     return target
+
+
+def write_table(table: pd.DataFrame, file: str, leftover: str) -> None:
+    """The numbers of a complete page; removes the partial page that a failed workflow left behind."""
+    with atomic(file) as temporary:
+        table.to_parquet(temporary, index=False)
+    Path(leftover).unlink(missing_ok=True)
 
 
 def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent], *, scale: str, partial: bool) -> Board:

@@ -18,7 +18,7 @@ from avsbench.report import tables
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import layout
 from avsbench.report.failures import Failure
-from avsbench.report.leaderboard import about, progress, render_markdown, titled
+from avsbench.report.leaderboard import about, progress, render_markdown, titled, write_table
 from avsbench.studies import Line, Study
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,8 @@ def write_study(
     results = [replace(r, link=Path(os.path.relpath(f"{board}/{r.link}", page)).as_posix()) for r in results]
     text = render_markdown(build_page(study, lines, runs, results, absent, paths.scale, partial), TEMPLATE)
     if not partial:
-        with atomic(paths.study(study.name, "parquet")) as temporary:
-            study_table(study, lines, results).to_parquet(temporary, index=False)
-        Path(paths.study(study.name, "md", partial=True)).unlink(missing_ok=True)
+        table = study_table(study, lines, results)
+        write_table(table, paths.study(study.name, "parquet"), paths.study(study.name, "md", partial=True))
     with atomic(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     log.info("%s: %d of %d runs", target, len(results), len(runs))
