@@ -56,7 +56,7 @@ def feature_shard(
 
     Raises:
         AvsbenchError: weights, a package or files are missing (named), a damaged shard, or a generator that finds
-            nothing in a test picture.
+            nothing in a test picture and in the first clip.
     """
     with ExitStack() as files:
         shard = files.enter_context(ShardReader(shard_path, dataset=card.name))
@@ -71,9 +71,10 @@ def feature_shard(
                 clips = read_clips(card, shard, Path(setting.options["root"] or ""), side)
             else:
                 generator = build(setting.card, setting.options, setting.weights, device)
-                if setting.card.finds:
-                    check_generator(setting.generator, generator, side or 224)
                 native = files.enter_context(NativeReader(native_path, dataset=card.name)) if native_path else None
+                if setting.card.finds:
+                    first = [_pictures(native or shard, clip_id) for clip_id in shard.clip_ids()[:1]]
+                    check_generator(setting.generator, generator, side or 224, *first)
                 clips = _proposed(card, shard, generator, side, native)
             kept = None
             if setting.card.overlaps:
@@ -96,8 +97,13 @@ def _proposed(
 ) -> Iterator[tuple[str, np.ndarray, list[Proposals]]]:
     """(clip id, indices, proposals) of every clip, from the frames of the store or from the original pictures."""
     for clip_id in shard.clip_ids():
-        frames = (native or shard).pictures(clip_id, None)[0].transpose(0, 2, 3, 1)
+        frames = _pictures(native or shard, clip_id)
         yield clip_id, *maskige.of_frames(generator, frames, side, card.resize[shard.header.split])
+
+
+def _pictures(reader: ShardReader | NativeReader, clip_id: str) -> np.ndarray:
+    """All frames of a clip, uint8 [T,H,W,3]."""
+    return reader.pictures(clip_id, None)[0].transpose(0, 2, 3, 1)
 
 
 _NONE = np.zeros((0, 3))

@@ -182,6 +182,22 @@ def test_a_generator_that_sees_nothing_stops_the_stage(store, monkeypatch, masks
     assert not list(Path(paths.dataset(card.name)).glob("features/*/*"))
 
 
+def test_masks_of_frames_will_do_where_a_drawn_picture_has_none(store, monkeypatch, caplog):
+    class OfFrames(Generator):
+        def propose(self, image):
+            picture = len(np.unique(image.reshape(-1, 3), axis=0)) == 4  # three objects on their ground
+            return Proposals(
+                np.zeros((0 if picture else 1, *image.shape[:2]), bool) | (image[None, ..., 0] > 127),
+                np.zeros(0 if picture else 1, np.float32),
+            )
+
+    paths, card = store
+    monkeypatch.setattr(stage, "build", lambda *_: OfFrames())
+    _, report = derive(paths, card, FINE)
+    assert "none in a drawn picture" in caplog.text
+    assert report["masks"]["most"] == 1
+
+
 @pytest.mark.parametrize(
     "found",
     [
