@@ -161,6 +161,21 @@ def test_fusion_in_the_published_form(attend):
 
 
 @torch.no_grad()
+def test_first_weights_of_the_fusion():
+    """Xavier without bias, codes drawn normally, and next to nothing of what one side learns of the other."""
+    torch.manual_seed(0)
+    fusion = MODULE.BilateralFusion(width=64, sound=32)
+    assert fusion.attention.dropout == 0.1
+    for layer in fusion.attention.children():
+        bound = (6 / sum(layer.weight.shape)) ** 0.5
+        assert 0.98 * bound < float(layer.weight.abs().max()) <= bound
+        assert layer.bias is None or not layer.bias.any()
+    assert torch.cat([fusion.pixel_scale, fusion.sound_scale]).tolist() == pytest.approx([1e-4] * 96)
+    for code in (fusion.level.weight, fusion.sound_place.weight):
+        assert float(code.std()) == pytest.approx(1, abs=0.4)
+
+
+@torch.no_grad()
 def test_dropout_of_the_fusion_is_drawn_for_each_direction():
     """Weights that are dropped move either side, keep its mean, and fall in one direction by themselves."""
     torch.manual_seed(0)

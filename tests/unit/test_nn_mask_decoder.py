@@ -80,6 +80,21 @@ def test_first_weights_of_the_pixel_decoder():
     assert 0.9 * bound < float(decoder.output[0].weight.abs().max()) <= bound
 
 
+def test_first_weights_of_the_decoder():
+    """Xavier inside the layers; embeddings and the heads as torch makes them."""
+    torch.manual_seed(0)
+    decoder = MaskDecoder(classes=3, width=64, queries=40, depth=1, hidden=128, heads=4)
+    for name, weight in decoder.layers.named_parameters():
+        if weight.ndim == 2:
+            bound = (6 / sum(weight.shape)) ** 0.5
+            assert 0.98 * bound < float(weight.detach().abs().max()) <= bound, name
+    for embedding in (decoder.queries, decoder.positions, decoder.levels):
+        assert float(embedding.weight.std()) == pytest.approx(1, abs=0.2)
+    for layer in (decoder.mask_embedding[0], decoder.classifier):
+        assert 0.95 / 8 < float(layer.weight.detach().abs().max()) <= 1 / 8
+        assert layer.bias.any()
+
+
 @pytest.mark.parametrize(("threshold", "seen"), [(0.5, [0, 1]), (0.2, [0, 1, 2])])
 def test_where_queries_look(threshold, seen):
     """From the threshold on; everywhere, where a mask is on nowhere."""
