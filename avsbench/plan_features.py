@@ -25,6 +25,14 @@ class Features:
                 name: resolve(name, self.paths, configured.get(name, {}), studied.get(name, {}))
                 for name in dict.fromkeys(found.features)
             }
+            for setting in self._features[variant].values():
+                if setting.options.get("root", "") is None:  # said now, and not after hours of extracting
+                    raise AvsbenchError(
+                        f"features.{setting.feature}.options.root: {setting.generator} needs a folder",
+                        expected="that of the downloaded maskiges; docs/data.md says what is looked for in it",
+                        hint=f"--config 'features={{{setting.feature}: {{generator: {setting.generator}, "
+                        "options: {root: FOLDER}}}', or the same in config/config.yaml",
+                    )
         return self._features[variant]
 
     def feature_label(self, variant: str) -> str:

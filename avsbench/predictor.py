@@ -77,6 +77,8 @@ def load(
         members = [registry.load_method(chosen, card, **known, weights=file) for file in files]
         method = Ensemble(members, chosen.method.vote) if ensemble else members[0]
     device = pick_device(device)
+    for name in features or {}:
+        cards.known(name, dict.fromkeys(chosen.features), "features", f"feature of {chosen.name}")
     wanted = {**described.get("features", {}), **(features or {})}
     settings = {name: resolve(name, paths, wanted.get(name, {})) for name in chosen.features}
     return Predictor(method, chosen, card, image_size, device, generators_of(settings, str(device)))
@@ -95,7 +97,8 @@ def generators_of(settings: dict[str, Setting], device: str) -> dict[str, tuple[
                 f"the {name}s that this run saw were read from files",
                 found=str(setting),
                 expected="a generator",
-                hint=f'name one: load(…, features={{"{name}": {{"generator": "semantic_sam"}}}})',
+                hint=f'name one: load(…, features={{"{name}": {{"generator": "semantic_sam"}}}}), '
+                f'or predict-video … --features \'{{"{name}": {{"generator": "semantic_sam"}}}}\'',
             )
     return {
         name: (setting, build(setting.card, setting.options, setting.weights, device))

@@ -141,6 +141,8 @@ def features(args) -> None:
     place = (args.split, args.shard, plan.shard_count(card.name, args.split))
     native = setting.pictures == "native" and not card.native
     choice = args.device or os.environ.get(devices.VARIABLE) or plan.config.get("device", "auto")
+    if not setting.card.needs_gpu:
+        choice = "cpu"  # also with `device: cuda`: it would wait for a GPU and leave it idle
     with devices.lease(int(setting.card.needs_gpu), choice, required=plan.scale != "mini") as leased:
         feature_shard(
             card=card,

@@ -19,6 +19,8 @@ from avsbench.features import MASKIGE, GeneratorCard, generator
 from avsbench.paths import Paths, atomic
 
 FEATURES = (MASKIGE,)
+KEYS = ("generator", "options", "weights", "pictures")
+"""What a configuration, a study or an option of a verb may say about a feature."""
 PICTURES = ("stored", "native")
 """What a generator sees: the frames of the store (published reading B of AVSS), or those of the release (reading A)."""
 
@@ -94,6 +96,7 @@ def resolve(feature: str, paths: Paths, *layers: dict) -> Setting:
     known(feature, dict.fromkeys(FEATURES), "inputs.features", "feature")
     chosen = scale_defaults(paths.scale).get(feature, {})
     for layer in layers:
+        check(feature, layer)
         other = layer.get("generator", chosen["generator"]) != chosen["generator"]
         chosen = dict(layer) if other else cards.merge(chosen, layer)
     check(feature, chosen)
@@ -113,8 +116,11 @@ def resolve(feature: str, paths: Paths, *layers: dict) -> Setting:
 
 
 def check(feature: str, chosen: dict, where: str = "features") -> None:
-    """Raise AvsbenchError for a feature, generator or option that does not exist; names the nearest one."""
+    """Raise AvsbenchError for a feature, key, generator or option that does not exist; names the nearest one."""
     known(feature, dict.fromkeys(FEATURES), where, "feature")
+    for key in chosen:
+        known(key, dict.fromkeys(KEYS), f"{where}.{feature}", "key")
+    known(chosen.get("pictures", PICTURES[0]), dict.fromkeys(PICTURES), f"{where}.{feature}.pictures", "choice")
     if "generator" not in chosen:
         return
     card = generator(chosen["generator"])
@@ -152,9 +158,9 @@ def _weights(card: GeneratorCard, options: dict, named: str | None, paths: Paths
         return paths.weights(encoder.file), encoder.sha256 or encoder.file
     if not Path(named).expanduser().is_file():
         raise AvsbenchError(
-            f"{named}: the weights of {card.name} that the configuration names do not exist",
+            f"{named}: the weights of {card.name} that features.{MASKIGE}.weights names do not exist",
             expected=f"{encoder.file}, about {encoder.size_mb} MB",
-            hint=f"get it from {encoder.url}, or remove features.{MASKIGE}.weights from the configuration",
+            hint=f"get it from {encoder.url}, or name another file, or none, in features.{MASKIGE}.weights",
         )
     return str(Path(named).expanduser()), _digest(Path(named).expanduser(), Path(paths.weights("digests.json")))
 

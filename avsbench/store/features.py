@@ -68,7 +68,7 @@ def feature_shard(
         with ExitStack() as open_files:
             writer = open_files.enter_context(ArrayWriter(temporary, header))
             if setting.card.module is None:
-                clips = read_clips(card, shard, Path(setting.options["root"] or ""), side)
+                clips = read_clips(card, shard, Path(setting.options["root"] or "").expanduser(), side)
             else:
                 generator = build(setting.card, setting.options, setting.weights, device)
                 native = files.enter_context(NativeReader(native_path, dataset=card.name)) if native_path else None

@@ -104,6 +104,22 @@ def test_what_does_not_exist_is_named(tmp_path, chosen, message):
         planned(tmp_path, chosen, runs={"ms3": ["saliency"]})
 
 
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [({"generater": "none"}, "unknown key 'generater'(.|\n)*did you mean 'generator'"), ({"pictures": "old"}, "'old'")],
+)
+def test_what_no_schema_has_seen_is_checked_as_well(chosen, message):
+    """Options of verbs and of `avsbench.load` come without a configuration."""
+    with pytest.raises(AvsbenchError, match=message):
+        resolve("maskige", Paths("mini"), chosen)
+
+
+def test_files_without_a_folder_are_refused_while_planning(tmp_path, seeing):
+    with pytest.raises(AvsbenchError, match=r"options.root: files needs a folder(.|\n)*generator: files"):
+        planned(tmp_path, {"generator": "files"}).data("ms3", NAME, ("train",))
+    planned(tmp_path, {"generator": "files"}, runs={"ms3": ["saliency"]}).data("ms3", "saliency", ("train",))
+
+
 def test_options_of_another_generator_are_named_when_a_run_wants_them(tmp_path, seeing):
     with pytest.raises(AvsbenchError, match="points_per_side"):
         planned(tmp_path, {"options": {"points_per_side": 8}}).data("ms3", NAME, ("train",))
@@ -135,6 +151,21 @@ def test_weights_and_originals_are_inputs_where_they_are_needed(tmp_path, seeing
     assert found == [plan.paths.shard(*place), plan.paths.native(*place), weights]
     assert plan.feature_gpus(name) == 1
     assert planned(tmp_path, {"pictures": "native"}, scale="full", device="cpu").feature_gpus(name) == 0
+
+
+def test_a_generator_without_a_network_waits_for_no_gpu(tmp_path, monkeypatch):
+    import yaml
+
+    from avsbench.cli import main
+    from avsbench.store import features as stage
+
+    file, devices = tmp_path / "config.yaml", []
+    file.write_text(yaml.safe_dump({"scale": "mini", "runs": {"ms3": ["saliency"]}, "seeds": [0], "device": "cuda"}))
+    monkeypatch.delenv("AVSBENCH_DEVICE", raising=False)
+    monkeypatch.setattr(stage, "feature_shard", lambda **job: devices.append(job["device"]))
+    where = ["--config", str(file), "--data-root", str(tmp_path / "data")]
+    assert main(["features", "--dataset", "ms3", "--split", "val", "--shard", "0", *where]) == 0
+    assert devices == ["cpu"]
 
 
 def test_another_generator_makes_another_run(tmp_path, seeing):

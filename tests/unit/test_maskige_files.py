@@ -165,7 +165,7 @@ def test_exported_maskiges_come_back(stored, tmp_path):
                 assert np.array_equal(theirs.array(clip_id), ours.array(clip_id))
 
 
-def test_missing_files_are_listed_by_name(stored, rendered, tmp_path):  # noqa: F811
+def test_missing_files_are_listed_by_name(stored, rendered, tmp_path, monkeypatch):  # noqa: F811
     card, paths, reader = stored("s4")
     files = []
     for row in clips(reader):
@@ -184,6 +184,9 @@ def test_missing_files_are_listed_by_name(stored, rendered, tmp_path):  # noqa: 
         derive(card, paths, from_files(tmp_path / "nowhere"))
     with pytest.raises(AvsbenchError, match="is no folder"):
         derive(card, paths, {"generator": "files"})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(AvsbenchError, match="1 frames of s4 test have no maskige"):
+        derive(card, paths, from_files("~"))
 
 
 def test_files_that_are_no_maskiges_are_refused(tmp_path):

@@ -378,3 +378,5 @@ def test_maskiges_from_files_need_a_generator(tmp_path, seeing, models):
         models.name, "ms3", folder / "weights.safetensors", features={"maskige": {"generator": "felzenszwalb"}}
     )
     assert loaded.generators["maskige"][0].generator == "felzenszwalb"
+    with pytest.raises(AvsbenchError, match=r"unknown feature of (.|\n)*did you mean 'maskige'"):
+        avsbench.load(models.name, "ms3", folder / "weights.safetensors", features={"maskiges": {}})
