@@ -253,7 +253,7 @@ def _officials(plan: Plan) -> Iterator[Finding]:
     for dataset, variant in dict.fromkeys((run.dataset, run.variant) for run in plan.runs):
         if cards.variant(variant).method.official is not None:
             found = _official(plan, dataset, variant)
-            if found.mark == OK or Run(dataset, variant, "official") in plan.runs:
+            if found.mark == OK or plan.run(dataset, variant, "official") in plan.runs:
                 yield found
 
 

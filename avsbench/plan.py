@@ -29,18 +29,24 @@ class Run:
     """Data set × variant × seed: one checkpoint, one prediction store, one score table.
 
     With `members` above 1: the ensemble of that many epochs of the same training. It has no checkpoint of its own, but
-    a prediction store and a score table. `generator` names what made the masks that it sees, if it sees any.
+    a prediction store and a score table. `features` are those that it sees, by their names in the store: runs that saw
+    masks of another generator, or of other options, are other runs.
     """
 
     dataset: str
     variant: str
     seed: str
     members: int = 1
-    generator: str = ""
+    features: tuple[str, ...] = ()
 
     @property
     def ensemble(self) -> bool:
         return self.members > 1
+
+    @property
+    def generator(self) -> str:
+        """What made the masks that it sees; empty if it sees none."""
+        return "+".join(stored.split("-")[1] for stored in self.features)
 
     @property
     def label(self) -> str:
@@ -87,13 +93,17 @@ class Plan(Sources, Features):
         for dataset, name in pairs:
             variant = cards.variant(name)
             for seed in map(str, self.seeds if variant.method.trainable else [UNTRAINED]):
-                run = Run(dataset, name, seed, generator=self.feature_label(name))
+                run = self.run(dataset, name, seed)
                 reason = _why_not(variant, dataset, seed)
                 if reason:
                     skips.append(Skip(run, reason))
                 else:
                     runs.append(run)
         return runs, skips
+
+    def run(self, dataset: str, variant: str, seed: str) -> Run:
+        """A run with the features that the configuration gives it."""
+        return Run(dataset, variant, seed, features=tuple(each.stored for each in self.features(variant).values()))
 
     @property
     def seeds(self) -> list:

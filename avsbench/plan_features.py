@@ -35,10 +35,6 @@ class Features:
                     )
         return self._features[variant]
 
-    def feature_label(self, variant: str) -> str:
-        """Names of the generators, for the leaderboard: numbers with masks of two generators do not compare."""
-        return "+".join(setting.generator for setting in self.features(variant).values())
-
     @functools.cached_property
     def _features(self) -> dict[str, dict[str, Setting]]:
         return {}

@@ -142,13 +142,13 @@ def read_result(run: Run, paths: Paths) -> RunResult:
     found = {key: str(record[key]) for key in expected}
     if found != expected:
         raise AvsbenchError(f"{file}: describes another run", found=found, expected=expected, hint="run it again")
-    made = "+".join(feature["generator"] for feature in record.get("features", {}).values())
-    if made != run.generator:
+    seen = tuple(feature["stored"] for feature in record.get("features", {}).values())
+    if seen != run.features:
         raise AvsbenchError(
-            f"{file}: the run saw masks of another generator",
-            found=made or "none",
-            expected=run.generator or "none",
-            hint="run it again, or name this generator in the configuration: features",
+            f"{file}: the run saw masks of another generator, or of other options",
+            found=", ".join(seen) or "none",
+            expected=", ".join(run.features) or "none",
+            hint="run it again, or choose in the configuration, under features, what the file says",
         )
     variant = cards.variant(run.variant)
     grids = _grids(scores, variant.grids_on(cards.dataset(run.dataset)))

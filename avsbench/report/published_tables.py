@@ -1,11 +1,10 @@
 """Published numbers of a data set, one table per protocol, and ours beside those that are comparable."""
 
 from avsbench.cards import DatasetCard
-from avsbench.features import generator
 from avsbench.report.columns import GRID
 from avsbench.report.published import UNKNOWN, Published, of_dataset
 from avsbench.report.tables import Entry, Table
-from avsbench.report.verify import compare_with_published, comparison_table
+from avsbench.report.verify import compare_with_published, comparison_table, masks_as_published
 
 TITLES = {
     "per_image": "Published, scored per image",
@@ -83,15 +82,10 @@ def measured_beside_published(card: DatasetCard, entries: list[Entry]) -> list[T
     """
     rows = []
     for entry in entries:
-        if entry.first.scale != "full" or entry.first.run.ensemble or not _masks_as_published(entry):
+        if entry.first.scale != "full" or entry.first.run.ensemble or not masks_as_published(entry.first.run):
             continue
         values = entry.first.grids[GRID]["values"]
         means = {name: entry.mean(name) for name in values}
         found = compare_with_published(card.name, entry.first.run.variant, means, image_size=entry.first.image_size)
         rows += [(entry.name, entry.seeds, row) for row in found if row.published is not None]
     return [comparison_table("Measured beside published", rows, status=False)] if rows else []
-
-
-def _masks_as_published(entry: Entry) -> bool:
-    """False for a row that sees masks of another kind of generator than the published numbers rest on."""
-    return all(generator(name).published for name in entry.first.run.generator.split("+") if name)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from avsbench import cards
 from avsbench.errors import AvsbenchError
-from avsbench.evaluation.score import read_scores
+from avsbench.features import generator, generators
 from avsbench.metrics import metric
 from avsbench.plan import Plan, Run
 from avsbench.report import published
+from avsbench.report.collect import read_result
 from avsbench.report.columns import GRID, layout
 from avsbench.report.tables import NOTHING, Table
 
@@ -109,13 +110,18 @@ def verified(comparisons: list[Comparison]) -> bool:
     return bool(judged) and judged == passed
 
 
+def masks_as_published(run: Run) -> bool:
+    """False for a run that sees masks of another kind of generator than the published numbers rest on."""
+    return all(generator(name).published for name in run.generator.split("+") if name)
+
+
 def verify_runs(plan: Plan, dataset: str, variant: str, tolerance: float = TOLERANCE) -> bool:
     """Print measured scores of the authors' checkpoint against published ones; True if they agree.
 
     Raises:
-        AvsbenchError: another scale than full, or the run `official` has not been scored yet.
+        AvsbenchError: another scale than full, the run `official` has not been scored yet, or it saw other masks.
     """
-    run = Run(cards.dataset(dataset).name, cards.variant(variant).name, "official")
+    run = plan.run(cards.dataset(dataset).name, cards.variant(variant).name, "official")
     if plan.scale != "full":
         raise AvsbenchError(
             "published numbers are those of the released data",
@@ -130,10 +136,16 @@ def verify_runs(plan: Plan, dataset: str, variant: str, tolerance: float = TOLER
             expected=file,
             hint=f"snakemake --cores 8 --resources gpu=1 --config scale=full -- {file}",
         )
-    comparisons = compare_with_published(
-        dataset, variant, read_scores(file, GRID)["values"], tolerance, plan.image_size
-    )
-    rows = [(run.variant, run.seed, row) for row in comparisons]
+    if not masks_as_published(run):
+        raise AvsbenchError(
+            f"{run} saw other masks than published numbers rest on",
+            found=run.generator,
+            expected=" or ".join(name for name, card in generators().items() if card.published),
+            hint="choose one of these in the configuration, under features, and run it again",
+        )
+    values = read_result(run, plan.paths).grids[GRID]["values"]
+    comparisons = compare_with_published(dataset, variant, values, tolerance, plan.image_size)
+    rows = [(run.label, run.seed, row) for row in comparisons]
     print(comparison_table("", rows, status=True).markdown())
     agrees = verified(comparisons)
     if all(row.status == NO_VALUE for row in comparisons):

@@ -62,11 +62,17 @@ def test_a_root_that_holds_the_release_lets_its_runs_start(place):
     assert not doctor.ready(found)
 
 
-def test_an_official_checkpoint_that_is_not_here(place):
-    write(place, runs={"s4": ["tpavi-r50"]}, seeds=["official"])
-    found = by_name(doctor.diagnose("config.yaml"), "runs")["tpavi-r50 on s4, seed official"]
+@pytest.mark.parametrize(
+    ("variant", "name", "file"),
+    [("tpavi-r50", "tpavi-r50", None), ("combo-r50", "combo-r50+felzenszwalb", "combo-r50_s4.pth")],
+)
+def test_an_official_checkpoint_that_is_not_here(place, variant, name, file):
+    write(place, runs={"s4": [variant]}, seeds=["official"])
+    findings = doctor.diagnose("config.yaml")
+    found = by_name(findings, "runs")[f"{name} on s4, seed official"]
     assert found.mark == doctor.MISSING
     assert "official/" in found.text
+    assert file is None or by_name(findings, "weights")[file].mark == doctor.MISSING
 
 
 def test_what_cannot_run_by_its_card_is_shown_as_skipped(place):

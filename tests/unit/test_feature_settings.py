@@ -194,15 +194,37 @@ def test_a_study_lays_its_generator_over_the_configuration(tmp_path, seeing, mon
 
 def test_rows_are_called_after_the_generator(tmp_path, seeing):
     paths = paths_in(tmp_path)
-    run = Run("ms3", NAME, "0", generator="felzenszwalb")
     setting = resolve("maskige", paths)
+    run = Run("ms3", NAME, "0", features=(setting.stored,))
     made = {"maskige": {**setting.record, "stored": setting.stored}}
     make_run(paths, run, features=made)
     text = Path(write_leaderboard(runs=[run], paths=paths)).read_text()
     assert f"{NAME}+felzenszwalb" in text
     assert "maskige by felzenszwalb (scale 300.0, sigma 0.5, min_size 40)" in text
-    with pytest.raises(AvsbenchError, match=r"masks of another generator(.|\n)*felzenszwalb(.|\n)*none"):
-        write_leaderboard(runs=[Run("ms3", NAME, "0", generator="none")], paths=paths)
+    for other in ({"generator": "none"}, {"options": {"min_size": 9}}):  # seeds of two are never one row
+        plan = planned(tmp_path, other, runs={"ms3": [NAME]}, seeds=[0, 1])
+        stored = plan.features(NAME)["maskige"].stored
+        make_run(paths, plan.runs[1], features={"maskige": {**plan.features(NAME)["maskige"].record, "stored": stored}})
+        with pytest.raises(AvsbenchError, match=rf"of another generator, or(.|\n)*{setting.stored}(.|\n)*{stored}"):
+            write_leaderboard(runs=plan.runs, paths=paths)
+
+
+def test_checkpoints_of_authors_are_judged_by_masks_as_published(tmp_path, capsys):
+    from avsbench.report.verify import verify_runs
+
+    def official(chosen):
+        """The plan of COMBO's checkpoint on S4, scored."""
+        runs = {"s4": ["combo-r50"]}
+        plan = planned(tmp_path, chosen, "full", runs=runs, seeds=["official"])
+        setting = plan.features("combo-r50")["maskige"]
+        made = {"maskige": {**setting.record, "stored": setting.stored}}
+        make_run(plan.paths, plan.runs[0], features=made, values={"miou": 0.817})
+        return plan
+
+    verify_runs(official({"generator": "semantic_sam"}), "s4", "combo-r50")
+    assert "combo-r50+semantic_sam" in capsys.readouterr().out
+    with pytest.raises(AvsbenchError, match=r"other masks than published(.|\n)*none(.|\n)*files or semantic_sam"):
+        verify_runs(official({"generator": "none"}), "s4", "combo-r50")
 
 
 # what is said about it
