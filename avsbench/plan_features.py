@@ -21,19 +21,28 @@ class Features:
         if variant not in self._features:
             found, configured = cards.variant(variant), self.config.get("features", {})
             studied = found.changes.get("features", {})
-            self._features[variant] = {
-                name: resolve(name, self.paths, configured.get(name, {}), studied.get(name, {}))
-                for name in dict.fromkeys(found.features)
-            }
-            for setting in self._features[variant].values():
-                if setting.options.get("root", "") is None:  # said now, and not after hours of extracting
-                    raise AvsbenchError(
-                        f"features.{setting.feature}.options.root: {setting.generator} needs a folder",
-                        expected="that of the downloaded maskiges; docs/data.md says what is looked for in it",
-                        hint=f"--config 'features={{{setting.feature}: {{generator: {setting.generator}, "
-                        "options: {root: FOLDER}}}', or the same in config/config.yaml",
-                    )
+            try:
+                self._features[variant] = {
+                    name: self._setting(name, configured.get(name, {}), studied.get(name, {}))
+                    for name in dict.fromkeys(found.features)
+                }
+            except AvsbenchError as error:
+                if not studied:
+                    raise
+                what = f"{variant}: {error.what}"  # what the configuration does not say, a row of a study does
+                raise AvsbenchError(what, found=error.found, expected=error.expected, hint=error.hint) from None
         return self._features[variant]
+
+    def _setting(self, feature: str, *layers: dict) -> Setting:
+        setting = resolve(feature, self.paths, *layers)
+        if setting.options.get("root", "") is None:  # said now, and not after hours of extracting
+            raise AvsbenchError(
+                f"features.{feature}.options.root: {setting.generator} needs a folder",
+                expected="that of the downloaded maskiges; docs/data.md says what is looked for in it",
+                hint=f"--config 'features={{{feature}: {{generator: {setting.generator}, options: {{root: FOLDER}}}}}}'"
+                ", or the same in config/config.yaml",
+            )
+        return setting
 
     @functools.cached_property
     def _features(self) -> dict[str, dict[str, Setting]]:

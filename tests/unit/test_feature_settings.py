@@ -184,9 +184,13 @@ def test_a_study_lays_its_generator_over_the_configuration(tmp_path, seeing, mon
         f"title: masks\nquestion: do they help?\ndatasets: [ms3]\nvariants: [{NAME}]\n"
         "rows: {plain: , none: {features: {maskige: {generator: none}}}}\n"
     )
+    study = (tmp_path / "masks.yaml").read_text()
+    (tmp_path / "wrong.yaml").write_text(study.replace("generator: none", "options: {sigmo: 1}"))
     plan = planned(tmp_path, study="masks")
     assert [run.label for run in plan.runs] == [f"{NAME}+felzenszwalb", f"{NAME}@masks.none+none"]
     assert len(plan.feature_settings) == 2
+    with pytest.raises(AvsbenchError, match=rf"{NAME}@wrong.none: (.|\n)*did you mean 'sigma'"):
+        planned(tmp_path, study="wrong").data("ms3", f"{NAME}@wrong.none", ("train",))
 
 
 # leaderboard
