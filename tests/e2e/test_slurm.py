@@ -165,7 +165,9 @@ def test_shard_jobs_are_arrays(cut_off):
     for rule in ("extract", "audio_ms3_1"):
         jobs = watched.of(rule)
         assert len(jobs) == 4
-        assert len({job["ArrayJobId"] for job in jobs}) == 1
+        # One array, or on a busy machine more, as shards become ready in turn; never a job each.
+        arrays = {job.get("ArrayJobId", job["JobId"]) for job in jobs}
+        assert len(arrays) < len(jobs), arrays
 
 
 def test_logs_of_failed_jobs_stay(cut_off):
