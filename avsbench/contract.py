@@ -69,34 +69,31 @@ class Batch:
         """What `audio` holds of a front end, [B,T,...].
 
         Raises:
-            AvsbenchError: nothing; says what there is instead.
+            AvsbenchError: it holds nothing of it; says what there is instead.
         """
-        if front_end not in self.audio:
-            raise AvsbenchError(
-                f"the batch holds nothing of the front end {front_end}",
-                found=", ".join(self.audio) or "no sound",
-                expected=front_end,
-                hint=f"name {front_end} under inputs.front_ends of the method's card, and build its shards",
-            )
-        return self.audio[front_end]
+        return _held(self.audio, front_end, "front end", "front_ends", "sound")
 
     def feature(self, name: str) -> Tensor:
         """What `features` holds under this name, [B,T,...].
 
         Raises:
-            AvsbenchError: nothing; says what there is instead.
+            AvsbenchError: it holds nothing of it; says what there is instead.
         """
-        if name not in self.features:
-            raise AvsbenchError(
-                f"the batch holds nothing of the feature {name}",
-                found=", ".join(self.features) or "no features",
-                expected=name,
-                hint=f"name {name} under inputs.features of the method's card, and build its shards",
-            )
-        return self.features[name]
+        return _held(self.features, name, "feature", "features", "features")
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+
+def _held(found: dict[str, Tensor], name: str, word: str, key: str, what: str) -> Tensor:
+    if name not in found:
+        raise AvsbenchError(
+            f"the batch holds nothing of the {word} {name}",
+            found=", ".join(found) or f"no {what}",
+            expected=name,
+            hint=f"name {name} under inputs.{key} of the method's card, and build its shards",
+        )
+    return found[name]
 
 
 class Method(nn.Module):

@@ -72,10 +72,15 @@ def write_leaderboard(
     target = paths.leaderboard("md", partial=partial)
     if not partial:
         write_table(long_table(results), paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
-    with atomic(target) as temporary:
+    return write_page(text, target, len(results), len(runs))
+
+
+def write_page(text: str, file: str, complete: int, planned: int) -> str:
+    """A page whose runs are so far complete; returns the file."""
+    with atomic(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    log.info("%s: %d of %d runs", target, len(results), len(runs))
-    return target
+    log.info("%s: %d of %d runs", file, complete, planned)
+    return file
 
 
 def write_table(table: pd.DataFrame, file: str, leftover: str) -> None:

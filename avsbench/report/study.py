@@ -1,6 +1,5 @@
 """The page of a study: its question, and tables of its rows with differences to the first."""
 
-import logging
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,16 +11,14 @@ import pandas as pd
 from avsbench import cards
 from avsbench.cards import DatasetCard
 from avsbench.metrics import metric
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.plan import Run, Skip
 from avsbench.report import tables
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import layout
 from avsbench.report.failures import Failure
-from avsbench.report.leaderboard import about, progress, render_markdown, titled, write_table
+from avsbench.report.leaderboard import about, progress, render_markdown, titled, write_page, write_table
 from avsbench.studies import Line, Study
-
-log = logging.getLogger(__name__)
 
 TEMPLATE = "study.md.jinja"
 
@@ -102,10 +99,7 @@ def write_study(
     if not partial:
         table = study_table(study, lines, results)
         write_table(table, paths.study(study.name, "parquet"), paths.study(study.name, "md", partial=True))
-    with atomic(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    log.info("%s: %d of %d runs", target, len(results), len(runs))
-    return target
+    return write_page(text, target, len(results), len(runs))
 
 
 def study_table(study: Study, lines: Iterable[Line], results: list[RunResult]) -> pd.DataFrame:
