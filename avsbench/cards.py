@@ -134,6 +134,10 @@ class Variant:
         """Role -> pretrained encoder of a run on a data set."""
         return {role: _choice(name, dataset) for role, name in self.encoders.items()}
 
+    def loaded_on(self, dataset: str, scale: str) -> dict[str, str]:
+        """Role -> pretrained encoder that has weights at a scale; at mini a network has parts without any."""
+        return {role: name for role, name in self.encoders_on(dataset).items() if encoder(name).exists_at(scale)}
+
     def fscore_batch_on(self, dataset: str) -> int:
         """Clips per call of the published F on a data set."""
         return _choice(self.fscore_batch, dataset)
@@ -186,9 +190,15 @@ class MethodCard:
     batch_independent: bool = False
     vote: str = "probability"
     trainable: bool = True
+    hard: bool = False
+    setting: str = "supervised"
     dead_parameters: list = field(default_factory=list)
     official: dict | None = None
     differences: list = field(default_factory=list)
+
+
+STAND_INS = ("visual", "audio", "audiovisual")
+"""Kinds of encoders that have a small member, which scale mini trains. What makes masks or boxes has none."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +220,10 @@ class EncoderCard:
     def published_as(self) -> str:
         """The backbone as published tables call it."""
         return self.architecture or self.name
+
+    def exists_at(self, scale: str) -> bool:
+        """True where it has weights: the published file, or at mini a stand-in, which not every kind has."""
+        return scale != "mini" or self.kind in STAND_INS
 
 
 def merge(base: dict, override: dict) -> dict:

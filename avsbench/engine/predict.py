@@ -83,6 +83,7 @@ def _predict(
         condition=condition,
         task=dataset.task,
         classes=dataset.num_classes,
+        hard=variant.method.hard and dataset.task == "binary",
         members=max(1, len(members)),
     )
     grids = variant.grids_on(dataset)

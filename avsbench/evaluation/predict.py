@@ -135,7 +135,9 @@ def _check(scores: Tensor, batch: Batch, channels: int, size: tuple[int, int], m
 
 
 def _store(writer: PredictionWriter, grid: str, clip_id: str, scores: Tensor, masks: Tensor) -> None:
-    if writer.info.task == "binary":
+    if writer.info.hard:
+        writer.add_hard(grid, clip_id, masks)
+    elif writer.info.task == "binary":
         writer.add_binary(grid, clip_id, probability=foreground_probability(scores), mask=masks)
     else:
         writer.add_semantic(grid, clip_id, masks)

@@ -67,7 +67,7 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
     paths, variant = plan.paths, cards.variant(run.variant)
     names = (run.dataset, run.variant, run.seed)
     yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant)
-    for encoder in variant.encoders_on(run.dataset).values():
+    for encoder in dict.fromkeys(variant.loaded_on(run.dataset, plan.scale).values()):
         file = plan.encoder_file(encoder)
         log = paths.log("pretrain", encoder) if plan.scale == "mini" else paths.log("weights", Path(file).name)
         yield "pretrained encoder", [file], log

@@ -126,9 +126,13 @@ def progress(runs: list[Run], results: list[RunResult], absent: list[Absent]) ->
 
 def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], scale: str) -> tables.Section:
     """One data set: ranked table, other protocols, cost, records, what is missing, what others published."""
-    ranked = tables.entries(card, results, absent)
-    rows = [entry for _, entry in ranked]
-    parts = [tables.headline(card, ranked, absent, scale)]
+    parts, rows = [], []
+    for setting, title in tables.SETTINGS.items():
+        of_setting = [[each for each in found if tables.setting(each.run) == setting] for found in (results, absent)]
+        ranked = tables.entries(card, *of_setting)
+        if any(of_setting):
+            parts.append(tables.headline(card, ranked, of_setting[1], scale, title))
+        rows += [entry for _, entry in ranked]
     if rows:
         parts += [*tables.comparisons(card, rows), *tables.other_grids(card, rows)]
         parts += [tables.cost(rows), tables.provenance(rows)]

@@ -114,8 +114,13 @@ class Entry:
     def clips(self) -> str:
         return f"{self.fewest_clips} of {self.first.clips_expected}"
 
+    @property
+    def hard(self) -> bool:
+        """It gives masks without probabilities."""
+        return bool(self.first.grids[GRID]["hard"])
+
     def measurement(self, name: str, grid: str = GRID) -> Measurement:
-        return Measurement(name, grid, bool(self.first.grids[grid]["hard"]))
+        return Measurement(name, grid, self.hard)
 
 
 def entry_name(run) -> str:
@@ -142,8 +147,19 @@ def entries(
     return sorted(zip(places, rows, strict=True), key=lambda pair: (pair[0] is None, pair[0] or 0))
 
 
-def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: list[Absent], scale: str) -> Table:
-    """The ranked table, then what has no score, with its status in place of one."""
+SETTINGS = {"supervised": "", "zero-shot": "Zero-shot"}
+"""Setting of a method's card -> title of the ranked table."""
+
+
+def setting(run) -> str:
+    """In which ranked table a run stands."""
+    return cards.variant(run.variant).method.setting
+
+
+def headline(
+    card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: list[Absent], scale: str, title: str = ""
+) -> Table:
+    """A ranked table, then what has no score, with its status in place of one."""
     names = layout(card)["headline"]
     body = [
         [
@@ -166,11 +182,12 @@ def headline(card: DatasetCard, ranked: list[tuple[int | None, Entry]], absent: 
             body.append([NOTHING, name, scale, lost.status, *[NOTHING] * (len(names) + 3)])
     columns = [">rank", "variant", "scale", *map(header, names), "seeds", "starts from", "epoch chosen on", ">clips"]
     notes = [
+        *(["Pretrained networks put together, none of which was trained for this task."] if title else []),
         f"Ranked by `{names[0]}` alone. Mean over seeds ± sample standard deviation; one seed has no spread.",
         *legend(names),
         *remarks(card, [entry for _, entry in ranked]),
     ]
-    return Table("", columns, body, notes)
+    return Table(title, columns, body, notes)
 
 
 def remarks(card: DatasetCard, rows: list[Entry]) -> list[str]:
@@ -247,10 +264,16 @@ def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
         if protocol == "B":
             published = ", ".join(f"{variant} {k}" for variant, k in calls.items())
             notes.append(f"Clips per call of each variant's published F: {published}.")
-        hard = [entry.name for entry in rows if entry.measurement(names[0]).hard]
-        if hard and protocol == "B":
-            notes.append(f"From hard masks, without a choice of threshold: {', '.join(hard)}.")
         columns = ["variant", "scale", *map(header, shown)]
+        if protocol == "B" and any(entry.hard for entry in rows):
+            # A mask of no probabilities is the same at every threshold but the first, where all is object.
+            columns += ["masks", header("f_at_0.5")]
+            for cells, entry in zip(body, rows, strict=True):
+                cells += ["hard" if entry.hard else "soft", entry.percent("f_at_0.5")]
+            notes.append(
+                "Hard masks leave B no threshold to choose: it gives the larger of the mask's F and that of a mask of "
+                "all pixels. The mask's own F (A) stands beside it."
+            )
         tables.append(Table(f"Protocol {protocol}, for comparison", columns, body, notes))
     return tables
 
