@@ -50,7 +50,7 @@ def diagnose(config: str | Path, override: dict | None = None) -> list[Finding]:
     for root in sorted({plan.paths.data_root, plan.paths.results_root, plan.paths.weights_root}):
         findings += _try("disk", root, lambda root=root: _root(root))
     findings += _try("disk", "room", lambda: _room(plan))
-    encoders = (cards.variant(run.variant).encoders_on(run.dataset) for run in plan.runs)
+    encoders = (cards.variant(run.variant).loaded_on(run.dataset, plan.scale) for run in plan.runs)
     for name in sorted({name for roles in encoders for name in roles.values()}):
         findings += _try("weights", name, lambda name=name: [_encoder(plan, name)])
     for setting in plan.feature_settings.values():
@@ -335,7 +335,7 @@ def _run(plan: Plan, run: Run, blockers: list[Finding]) -> Finding:
     if variant.init.startswith("run:"):
         sources.append(variant.init.removeprefix("run:"))
     needs = [*blockers, *(_source(plan, cards.dataset(name)) for name in sources)]
-    needs += [_encoder(plan, name) for name in variant.encoders_on(run.dataset).values()]
+    needs += [_encoder(plan, name) for name in dict.fromkeys(variant.loaded_on(run.dataset, plan.scale).values())]
     needs += [found for setting in plan.features(run.variant).values() for found in _generator(setting)]
     if run.seed == "official":
         needs.append(_official(plan, run.dataset, run.variant))

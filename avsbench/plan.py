@@ -279,7 +279,7 @@ class Plan(Sources, Features):
         wanted = set()
         if self.scale == "mini" and dataset in PRETRAIN_DATASETS:
             pairs = {(run.variant, run.dataset) for run in self.runs}
-            encoders = {name for variant, on in pairs for name in cards.variant(variant).encoders_on(on).values()}
+            encoders = {name for variant, on in pairs for name in cards.variant(variant).loaded_on(on, "mini").values()}
             wanted |= {front_end for name in encoders for front_end in cards.encoder(name).front_ends}
         for name in {run.variant for run in self.runs if run.dataset == dataset}:
             variant = cards.variant(name)
@@ -295,8 +295,9 @@ class Plan(Sources, Features):
         return [] if seed == UNTRAINED else [self.paths.run_weights(dataset, variant, seed)]
 
     def encoder_files(self, dataset: str, variant: str) -> list[str]:
-        """Files of the pretrained encoders that a run starts from."""
-        return [self.encoder_file(name) for name in cards.variant(variant).encoders_on(dataset).values()]
+        """Files of the pretrained encoders that a run starts from; one may serve several roles."""
+        names = dict.fromkeys(cards.variant(variant).loaded_on(dataset, self.scale).values())
+        return [self.encoder_file(name) for name in names]
 
     def encoder_file(self, encoder: str) -> str:
         """Published file at full, the stand-in of `pretrain_mini` at mini."""

@@ -119,7 +119,7 @@ def count_parameters(method: "Method") -> dict[str, int]:
 
 def encoder_digests(spec: RunSpec) -> dict[str, dict]:
     """Role -> name, file and sha256 of every encoder file that exists."""
-    encoders = cards.variant(spec.variant).encoders_on(spec.dataset)
+    encoders = cards.variant(spec.variant).loaded_on(spec.dataset, spec.scale)
     if not encoders:
         return {}
     from avsbench.nn.weights import encoder_file

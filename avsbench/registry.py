@@ -131,9 +131,9 @@ def load_encoders(
     """
     from avsbench.nn.weights import load_encoder
 
-    roles = method.encoders()
-    method.random_encoders = frozenset(roles) - set(variant.encoders)
-    unknown = sorted(set(variant.encoders) - set(roles))
+    roles, loaded = method.encoders(), variant.loaded_on(dataset, scale)
+    method.random_encoders = frozenset(roles) - set(loaded)
+    unknown = sorted(set(loaded) - set(roles))
     if unknown:
         raise AvsbenchError(
             f"{variant.method.path}: variants.{variant.name}.encoders names a role that the network does not have",
@@ -142,7 +142,7 @@ def load_encoders(
             hint=f"encoders() in {variant.method.path.parent / 'model.py'} maps roles to modules",
         )
     carried, prefixes = list(carried), {id(module): f"{name}." for name, module in method.named_modules()}
-    for role, name in variant.encoders_on(dataset).items():
+    for role, name in loaded.items():
         frozen = not any(p.requires_grad for p in roles[role].parameters())
         comes = any(key.startswith(prefixes[id(roles[role])]) for key in carried)
         if not (frozen and comes) and (frozen or not external_only):

@@ -33,7 +33,7 @@ def check_card(subject: Subject) -> None:
     for name in subject.variant.front_ends_on(subject.dataset.name):
         cards.known(name, FRONT_ENDS, f"{card.path}: inputs.front_ends", "front end")
     roles = set(subject.build().encoders())
-    if set(subject.variant.encoders) - roles:
+    if set(subject.variant.loaded_on(subject.dataset.name, subject.scale)) - roles:
         subject.fail(
             f"the card gives encoders for {', '.join(sorted(subject.variant.encoders))}, the network has "
             f"{', '.join(sorted(roles)) or 'none'}",
