@@ -20,7 +20,7 @@ from avsbench.media.sound import Sound, mono_float, read_wav
 from avsbench.media.vggish_mel import VGGISH, fit_examples, vggish_mel
 
 NAMES = {
-    "vggish_mel", "combo_mel", "msai_256", "msai_512", "msai_1024", "audioclip_wave",
+    "vggish_mel", "combo_mel", "msai_256", "msai_512", "msai_1024", "audioclip_wave", "clap_wave",
     "cavp_mel", "cavp_mel_reference", "cavp_mel_stereo", "cavp_mel_stereo_reference",
 }  # fmt: skip
 EXAMPLES = ("vggish_mel", "combo_mel", "msai_256", "msai_512", "msai_1024")
@@ -236,7 +236,8 @@ def test_a_still_picture_hears_the_middle():
     sound = noise(10)
     part = Sound(sound.samples[56000:104000], 16000)
     for name in sorted(NAMES):
-        np.testing.assert_allclose(still(name, sound), still(name, part), rtol=0, atol=1e-6, err_msg=name)
+        atol = 4e-5 if name == "clap_wave" else 1e-6  # one step of 16 bits
+        np.testing.assert_allclose(still(name, sound), still(name, part), rtol=0, atol=atol, err_msg=name)
     start = 80000 - 15600 // 2
     assert np.array_equal(still("vggish_mel", sound), vggish_mel(sound.samples[start : start + 15600], 16000))
 
