@@ -214,22 +214,26 @@ class Method(nn.Module):
         return (p for p in self.parameters() if p.requires_grad)
 
 
-def normalize_frames(frames: Tensor, real: Tensor) -> Tensor:
-    """uint8 [B,T,3,H,W] -> float32 normalised by ImageNet's mean and deviation; padded frames are zero afterwards."""
-    mean, std = _imagenet(frames.device)
+Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Mean and deviation of red, green and blue, of values in 0..1."""
+
+IMAGENET: Colours = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLIP: Colours = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def normalize_frames(frames: Tensor, real: Tensor, colours: Colours = IMAGENET) -> Tensor:
+    """uint8 [B,T,3,H,W] -> float32 normalised by these colours; padded frames are zero afterwards."""
+    mean, std = _on_device(colours, frames.device)
     normalised = (frames.float() / 255 - mean) / std
     return normalised * real[:, :, None, None, None]
 
 
-def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [3,1,1] of ImageNet's colours. Kept: a copy to a GPU in each step would wait for its queue."""
-    if device not in _COLOURS:
+def _on_device(colours: Colours, device: torch.device) -> tuple[Tensor, ...]:
+    """Mean and deviation, [3,1,1] each. Kept: a copy to a GPU in each step would wait for its queue."""
+    if (colours, device) not in _COLOURS:
         with torch.inference_mode(False):  # whoever asks first, training must be able to use them
-            _COLOURS[device] = tuple(
-                torch.tensor(values, device=device).view(3, 1, 1)
-                for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-            )
-    return _COLOURS[device]
+            _COLOURS[colours, device] = tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in colours)
+    return _COLOURS[colours, device]
 
 
-_COLOURS: dict[torch.device, tuple[Tensor, ...]] = {}
+_COLOURS: dict[tuple[Colours, torch.device], tuple[Tensor, ...]] = {}

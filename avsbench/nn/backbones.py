@@ -76,6 +76,7 @@ class ResNetEncoder(VisualEncoder, ResNet):
             stride and doubles the dilation.
         last_dilations: of the blocks of the last stage, if they are others (DeepLab's multi-grid).
         frozen_norms: each BatchNorm is a fixed scale and shift, nothing of which trains or follows the data.
+        options: further ones of timm's ResNet.
     """
 
     def __init__(
@@ -89,8 +90,11 @@ class ResNetEncoder(VisualEncoder, ResNet):
         output_stride: int = 32,
         last_dilations: tuple[int, ...] | None = None,
         frozen_norms: bool = False,
+        **options,
     ):
-        stem = {} if stem_width is None else {"stem_type": "deep", "stem_width": stem_width // 2}
+        defaults = {"zero_init_last": not frozen_norms}  # a scale of 0 would stay
+        if stem_width is not None:
+            defaults |= {"stem_type": "deep", "stem_width": stem_width // 2}
         super().__init__(
             block,
             list(layers),
@@ -98,8 +102,7 @@ class ResNetEncoder(VisualEncoder, ResNet):
             channels=widths,
             in_chans=in_channels,
             output_stride=output_stride,
-            zero_init_last=not frozen_norms,  # a scale of 0 would stay
-            **stem,
+            **(defaults | options),
         )
         self.channels = tuple(width * block.expansion for width in widths)
         self.strides = tuple(min(stride, output_stride) for stride in VisualEncoder.strides)
@@ -111,9 +114,13 @@ class ResNetEncoder(VisualEncoder, ResNet):
         if frozen_norms:
             freeze_batch_norm_2d(self)
 
+    def stem(self, images: Tensor) -> Tensor:
+        """What comes before the first stage: images [N,3,H,W] -> [N,C,H/4,W/4]."""
+        return self.maxpool(self.act1(self.bn1(self.conv1(images))))
+
     def stage(self, index: int, x: Tensor) -> Tensor:
         if index == 0:
-            x = self.maxpool(self.act1(self.bn1(self.conv1(x))))
+            x = self.stem(x)
         return (self.layer1, self.layer2, self.layer3, self.layer4)[index](x)
 
     def load_pretrained(self, state: dict[str, Tensor]) -> None:
