@@ -66,7 +66,8 @@ class Variant:
     """A method with a backbone family and other named choices, as the card's `variants` list it.
 
     `encoders` are as the card writes them, see `encoders_on`; `inputs` are the card's, the variant's laid over them.
-    `changes` are what the row of a study has laid over all that, see `changed`.
+    `changes` are what the row of a study has laid over all that, see `changed`. `feature_settings` are what the card
+    says of how a feature is made (feature -> as in a configuration).
     """
 
     name: str
@@ -79,6 +80,7 @@ class Variant:
     fscore_batch: int | dict
     recipe_override: dict
     changes: dict = field(default_factory=dict)
+    feature_settings: dict = field(default_factory=dict)
 
     @property
     def base(self) -> str:
@@ -154,13 +156,19 @@ class Variant:
                 expected=f"recipes.{scale}.default",
                 hint="add the recipe to the card, or choose another scale",
             )
-        studied = self.changes.get("recipe", {})
+        studied = self.studied_recipe(scale, dataset)
         layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override, studied]
         if scale == "smoke":
             batch = min(functools.reduce(merge, layers, {}).get("batch", 1), SMOKE_CLIPS // SMOKE_RECIPE["epoch_steps"])
             layers += [SMOKE_RECIPE, {"batch": batch}, self.method.recipes.get("smoke", {}).get("default", {})]
         # What a study compares, no override of the configuration may even out; the few steps of smoke may.
         return functools.reduce(merge, [*layers, override or {}, {} if scale == "smoke" else studied], {})
+
+    def studied_recipe(self, scale: str, dataset: str) -> dict:
+        """What the row of a study changes of the recipe: `recipe`, and over it the `recipes` of a scale."""
+        layers = self.changes.get("recipes", {}).get("full" if scale == "smoke" else scale, {})
+        every = [self.changes.get("recipe", {}), layers.get("default", {}), layers.get(dataset, {})]
+        return functools.reduce(merge, every, {})
 
     def resources(self, scale: str) -> dict:
         """gpu, mem_mb, runtime and threads; a smoke run takes what a full one does, for half an hour at most."""
@@ -203,7 +211,10 @@ STAND_INS = ("visual", "audio", "audiovisual")
 
 @dataclass(frozen=True)
 class EncoderCard:
-    """One pretrained encoder (`avsbench/nn/encoders.yaml`)."""
+    """One pretrained encoder (`avsbench/nn/encoders.yaml`).
+
+    `beside` lists small files that it needs in the folder of `file`: name -> [size in MB, sha256].
+    """
 
     name: str
     family: str
@@ -215,6 +226,17 @@ class EncoderCard:
     licence: str
     architecture: str | None = None
     front_ends: list = field(default_factory=list)
+    beside: dict = field(default_factory=dict)
+
+    @property
+    def parts(self) -> "list[EncoderCard]":
+        """A card for each file: those beside the large one, which have its folder and address, and then that one."""
+        folder, address = self.file.rpartition("/")[0], self.url.rpartition("/")[0]
+        small = [
+            replace(self, file=f"{folder}/{name}", url=f"{address}/{name}", sha256=sha256, size_mb=size_mb, beside={})
+            for name, (size_mb, sha256) in self.beside.items()
+        ]
+        return [*small, self]
 
     @property
     def published_as(self) -> str:
@@ -318,6 +340,7 @@ def read_method_card(path: Path) -> MethodCard:
             datasets=options.get("datasets", content["datasets"]),
             fscore_batch=calls,
             recipe_override=options.get("recipe", {}),
+            feature_settings=options.get("features", {}),
         )
     return card
 

@@ -54,7 +54,7 @@ def diagnose(config: str | Path, override: dict | None = None) -> list[Finding]:
     for name in sorted({name for roles in encoders for name in roles.values()}):
         findings += _try("weights", name, lambda name=name: [_encoder(plan, name)])
     for setting in plan.feature_settings.values():
-        findings += _try("weights", setting.generator, lambda setting=setting: _generator(setting))
+        findings += _try("weights", setting.generator, lambda setting=setting: _generator(setting, plan.scale))
     findings += _try("weights", "official checkpoints", lambda: _officials(plan))
     for name in plan.datasets:
         findings += _try("data", name, lambda name=name: _data(plan, name))
@@ -234,16 +234,20 @@ def _encoder(plan: Plan, name: str) -> Finding:
     return Finding("weights", name, TO_DO, text, f"avsbench fetch-weights {card.file}, or put there {card.url}")
 
 
-def _generator(setting: Setting) -> Iterator[Finding]:
-    """The weights of a mask generator, or the folder that it reads."""
-    if setting.weights:
-        file, card = Path(setting.weights), setting.encoder
-        if file.is_file():
-            yield Finding("weights", setting.generator, OK, f"{file}, {space.readable(file.stat().st_size)}")
+def _generator(setting: Setting, scale: str) -> Iterator[Finding]:
+    """The weights of a generator, or the folder that it reads."""
+    for file, card in setting.files.items():
+        if Path(file).is_file():
+            text = f"{file}, {space.readable(Path(file).stat().st_size)}"
+            yield Finding("weights", setting.generator, OK, text)
+        elif Path(file).exists():
+            yield Finding("weights", setting.generator, OK, file)
+        elif scale == "mini" and card.exists_at(scale):
+            yield Finding("weights", setting.generator, TO_DO, f"{file}: the workflow trains this stand-in")
         else:
             text = f"{file}: the workflow downloads {card.size_mb} MB"
             yield Finding("weights", setting.generator, TO_DO, text, f"avsbench fetch-weights {card.file}")
-    elif "root" in setting.options and not Path(setting.options["root"] or "/nowhere").expanduser().is_dir():
+    if "root" in setting.options and not Path(setting.options["root"] or "/nowhere").expanduser().is_dir():
         text = f"features.{setting.feature}.options.root: {setting.options['root']} is no folder"
         yield Finding("weights", setting.generator, MISSING, text, "name the folder of the maskiges")
 
@@ -336,7 +340,7 @@ def _run(plan: Plan, run: Run, blockers: list[Finding]) -> Finding:
         sources.append(variant.init.removeprefix("run:"))
     needs = [*blockers, *(_source(plan, cards.dataset(name)) for name in sources)]
     needs += [_encoder(plan, name) for name in dict.fromkeys(variant.loaded_on(run.dataset, plan.scale).values())]
-    needs += [found for setting in plan.features(run.variant).values() for found in _generator(setting)]
+    needs += [found for setting in plan.features(run.variant).values() for found in _generator(setting, plan.scale)]
     if run.seed == "official":
         needs.append(_official(plan, run.dataset, run.variant))
     stops = [need for need in needs if need.mark == MISSING]

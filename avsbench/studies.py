@@ -99,6 +99,8 @@ def _check_row(found: Study, name: str, row: dict) -> None:
     _all_known(found, row.get("arrays", {}), [*at, "arrays"], cards.dataset_cards(), "data set")
     for dataset, arrays in row.get("arrays", {}).items():
         _all_known(found, arrays, [*at, "arrays", dataset], front_ends.FRONT_ENDS, "front end")
+    for scale, recipes in row.get("recipes", {}).items():
+        _all_known(found, set(recipes) - {"default"}, [*at, "recipes", scale], cards.dataset_cards(), "data set")
     for feature, chosen in row.get("features", {}).items():
         within = [*at, "features", feature]
         names = [chosen["generator"]] if "generator" in chosen else []

@@ -137,8 +137,8 @@ class GeneratorCard:
             `weights_by`, role -> such a name, and `build` is given the files of all roles.
         weights_by: the option that chooses among `weights`.
         front_ends: what a `Deriver` hears.
-        dtype, shape: of a `Deriver`'s array, without T; a word is the name of an option, or `image_size`. A ragged
-            feature has about as many entries as `shape` says.
+        dtype, shape: of a `Deriver`'s array, without T; a word is the name of an option, or height or width of
+            the frames. A ragged feature has about as many entries as `shape` says.
     """
 
     name: str

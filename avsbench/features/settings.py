@@ -1,8 +1,9 @@
-"""What makes a feature: a generator, its options and its weights, resolved from the configuration. No torch here.
+"""What makes a feature: a generator, its options and its weights, resolved from cards and configuration. No torch here.
 
-All three stand in the name of what is stored, so that the masks of two generators never mix.
+All three stand in the name of what is stored, so that the arrays of two generators never mix.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -12,15 +13,16 @@ from pathlib import Path
 import yaml
 
 from avsbench import cards
-from avsbench.closed_yaml import known
+from avsbench.closed_yaml import known, place
 from avsbench.digest import file_digest
 from avsbench.errors import AvsbenchError
-from avsbench.features import MASKIGE, GeneratorCard, generator
+from avsbench.features import FEATURES, MASKIGE, PROPOSALS, Feature, GeneratorCard, generator, generators
 from avsbench.paths import Paths, atomic
 
-FEATURES = (MASKIGE,)
 KEYS = ("generator", "options", "weights", "pictures")
 """What a configuration, a study or an option of a verb may say about a feature."""
+MASKS = 60
+"""Of a frame, where room on the disk is estimated."""
 PICTURES = ("stored", "native")
 """What a generator sees: the frames of the store (published reading B of AVSS), or those of the release (reading A)."""
 
@@ -35,9 +37,10 @@ class Setting:
         version: of the generator.
         options: resolved.
         pictures: stored or native.
-        weights: the file, where one is needed.
-        named: the configuration names that file; else it is the published one, in the folder of weights.
-        weights_digest: sha256 of it, or the name of a published file of which no sha256 is known.
+        weights: the file, or role -> file, where one is needed.
+        named: what the configuration says of these; others are published, or at mini stand-ins, in the weights' folder.
+        weights_digest: sha256 of the file, or the name of a published one of which no sha256 is known, or that it is a
+            stand-in; where weights have roles, role -> such a word.
     """
 
     feature: str
@@ -45,23 +48,42 @@ class Setting:
     version: int
     options: dict = field(default_factory=dict)
     pictures: str = "stored"
-    weights: str | None = None
-    named: bool = False
-    weights_digest: str | None = None
+    weights: str | dict | None = None
+    named: str | dict | None = None
+    weights_digest: str | dict | None = None
 
     @property
     def card(self) -> GeneratorCard:
-        return generator(self.generator)
+        return generator(self.generator, self.feature)
 
     @property
-    def encoder(self) -> cards.EncoderCard | None:
-        """What is known of its weights; None where it needs none."""
-        card = self.card
-        return cards.encoder(card.weights[self.options[card.weights_by]]) if card.needs_weights else None
+    def kind(self) -> Feature:
+        return FEATURES[self.feature]
+
+    @property
+    def files(self) -> dict[str, cards.EncoderCard]:
+        """File -> what is known of it, of all weights."""
+        encoders = _encoders(self.card, self.options)
+        files = self.weights if isinstance(self.weights, dict) else {"": self.weights}
+        return {files[role]: encoder for role, encoder in encoders.items()}
+
+    def gpu(self, scale: str) -> bool:
+        """Whether a job takes a GPU: networks of full size alone do."""
+        small = scale == "mini" and all(encoder.exists_at(scale) for encoder in self.files.values())
+        return self.card.needs_gpu and not small
+
+    def frame(self, size: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of what is stored of a frame of `size` (H, W); an estimate for masks and boxes, which vary."""
+        if self.feature == MASKIGE:
+            return "uint8", size
+        if self.feature == PROPOSALS:
+            return "uint8", (MASKS, -(-size[0] * size[1] // 8))  # a bit a pixel, before compression
+        words = {**self.options, "height": size[0], "width": size[1]}
+        return words.get(self.card.dtype, self.card.dtype), tuple(words.get(n, n) for n in self.card.shape)
 
     @property
     def record(self) -> dict:
-        """All that the masks depend on, wherever the weights lie."""
+        """All that the arrays depend on, wherever the weights lie."""
         return {key: value for key, value in asdict(self).items() if key not in ("weights", "named")}
 
     @property
@@ -77,7 +99,7 @@ class Setting:
             "generator": self.generator,
             "options": self.options,
             "pictures": self.pictures,
-            **({"weights": self.weights} if self.named else {}),
+            **({"weights": self.named} if self.named else {}),
         }
 
     def __str__(self) -> str:
@@ -86,58 +108,102 @@ class Setting:
         return f"{self.generator}{native}" + (f" ({options})" if options else "")
 
 
-def resolve(feature: str, paths: Paths, *layers: dict) -> Setting:
+def resolve(feature: str, paths: Paths, *layers: dict, card: dict | None = None) -> Setting:
     """The setting of a feature: `layers` laid over the scale's defaults; a layer with another generator starts anew.
+
+    Args:
+        layers: what the configuration, and then a study, says.
+        card: what the card of the variant that sees it says. It lies between the scale's and the configuration, and
+            speaks for all generators: options that the chosen one does not have are of no account.
 
     Raises:
         AvsbenchError: an unknown feature, generator or option, or weights that the configuration names and that do not
             exist.
     """
-    known(feature, dict.fromkeys(FEATURES), "inputs.features", "feature")
-    chosen = scale_defaults(paths.scale).get(feature, {})
-    for layer in layers:
+    known(feature, FEATURES, "inputs.features", "feature")
+    default, said = scale_defaults(paths.scale)[feature], dict(card or {})
+    options = said.pop("options", {})
+    kept, name = [], ""
+    for layer in (default, said, *layers):
         check(feature, layer)
-        other = layer.get("generator", chosen["generator"]) != chosen["generator"]
-        chosen = dict(layer) if other else cards.merge(chosen, layer)
+        if layer.get("generator", name) != name:
+            kept, name = [], layer["generator"]
+        kept.append(layer)
+    fitting = {key: value for key, value in options.items() if key in generator(name, feature).options}
+    kept.insert(kept[0] is default, {"options": fitting})
+    chosen = functools.reduce(cards.merge, kept, {})
     check(feature, chosen)
-    card = generator(chosen["generator"])
-    options = {**card.options, **chosen.get("options", {})}
-    weights, digest = _weights(card, options, chosen.get("weights"), paths)
+    found = generator(chosen["generator"], feature)
+    options = {**found.options, **chosen.get("options", {})}
+    weights, digest = _weights(found, feature, options, chosen.get("weights"), paths)
     return Setting(
         feature=feature,
-        generator=card.name,
-        version=card.version,
+        generator=found.name,
+        version=found.version,
         options=options,
         pictures=chosen.get("pictures", "stored"),
         weights=weights,
-        named="weights" in chosen,
+        named=chosen.get("weights"),
         weights_digest=digest,
     )
 
 
 def check(feature: str, chosen: dict, where: str = "features") -> None:
     """Raise AvsbenchError for a feature, key, generator or option that does not exist; names the nearest one."""
-    known(feature, dict.fromkeys(FEATURES), where, "feature")
+    known(feature, FEATURES, where, "feature")
+    where = f"{where}.{feature}"
     for key in chosen:
-        known(key, dict.fromkeys(KEYS), f"{where}.{feature}", "key")
-    known(chosen.get("pictures", PICTURES[0]), dict.fromkeys(PICTURES), f"{where}.{feature}.pictures", "choice")
+        known(key, dict.fromkeys(KEYS), where, "key")
+    known(chosen.get("pictures", PICTURES[0]), dict.fromkeys(PICTURES), f"{where}.pictures", "choice")
     if "generator" not in chosen:
         return
-    card = generator(chosen["generator"])
+    card = generator(chosen["generator"], feature)
     for option, value in chosen.get("options", {}).items():
-        default = known(option, card.options, f"{where}.{feature}.options", f"option of {card.name}")
+        default = known(option, card.options, f"{where}.options", f"option of {card.name}")
         if not _fits(value, default):
             raise AvsbenchError(
-                f"{where}.{feature}.options.{option}: not of the kind that {card.name} takes",
+                f"{where}.options.{option}: not of the kind that {card.name} takes",
                 found=repr(value),
                 expected=f"{type(default).__name__}, such as {default!r}",
             )
-    if chosen.get("weights") and not card.needs_weights:
-        raise AvsbenchError(f"{where}.{feature}.weights: {card.name} takes no weights", hint="remove the key")
+    weights = chosen.get("weights")
+    if weights and not card.needs_weights:
+        raise AvsbenchError(f"{where}.weights: {card.name} takes no weights", hint="remove the key")
+    if weights and isinstance(weights, dict) == bool(card.weights_by):
+        roles = f"{{{', '.join(f'{role}: FILE' for role in card.weights)}}}"
+        raise AvsbenchError(
+            f"{where}.weights: not what {card.name} takes",
+            found=repr(weights),
+            expected="one file" if card.weights_by else roles,
+        )
+    for role in weights if isinstance(weights, dict) else ():
+        known(role, card.weights, f"{where}.weights", f"weights of {card.name}")
+
+
+def check_card(variant: cards.Variant) -> None:
+    """Raise AvsbenchError for an option that no generator of the feature has; names the line of the method's card."""
+    for feature, chosen in variant.feature_settings.items():
+        at = ["variants", variant.base, "features", feature]
+        line = place(variant.method.path, at)
+        known(feature, dict.fromkeys(variant.features), f"{line}: variants.{variant.base}.features", "feature")
+        names = [chosen["generator"]] if "generator" in chosen else generators(feature)
+        for name in names:
+            known(name, generators(feature), f"{line}: {'.'.join(at)}", "generator")
+            check(feature, {key: value for key, value in chosen.items() if key != "options"}, f"{line}: features")
+        tables = {name: generators(feature)[name].options for name in names}
+        for option, value in chosen.get("options", {}).items():
+            line = place(variant.method.path, [*at, "options", option])
+            known(option, {o: None for table in tables.values() for o in table}, f"{line}: {'.'.join(at)}", "option")
+            having = {name: {option: value} for name, table in tables.items() if option in table}
+            for name, options in having.items():
+                check(feature, {"generator": name, "options": options}, f"{line}: features")
 
 
 def _fits(value: object, default: object) -> bool:
     """Whether a value is of the kind of an option's default; whole numbers are numbers, None stands for any kind."""
+    if isinstance(default, dict) and "default" in default:  # one for each data set, or one for all
+        values = value.values() if isinstance(value, dict) and "default" in value else [value]
+        return all(_fits(each, default["default"]) for each in values)
     kinds = (int, float) if isinstance(default, float) else (type(default),)
     return default is None or (isinstance(value, kinds) and not isinstance(value, bool))
 
@@ -148,21 +214,44 @@ def scale_defaults(scale: str) -> dict:
     return content.get("features", {})
 
 
-def _weights(card: GeneratorCard, options: dict, named: str | None, paths: Paths) -> tuple[str | None, str | None]:
-    """The file of the weights and what stands for its content."""
+def _encoders(card: GeneratorCard, options: dict) -> dict[str, cards.EncoderCard]:
+    """Role -> encoder whose weights the generator needs; the role of a single one is empty."""
+    if not card.weights_by:
+        return {role: cards.encoder(name) for role, name in card.weights.items()}
+    where = f"features: option {card.weights_by} of {card.name}"
+    return {"": cards.encoder(known(options[card.weights_by], card.weights, where, "choice"))}
+
+
+def _weights(card: GeneratorCard, feature: str, options: dict, named: str | dict | None, paths: Paths) -> tuple:
+    """The file, or role -> file, of the weights, and what stands for its content; two None where none are needed."""
     if not card.needs_weights:
         return None, None
-    choice = options[card.weights_by]
-    encoder = cards.encoder(known(choice, card.weights, f"features: option {card.weights_by} of {card.name}", "choice"))
+    chosen = named if isinstance(named, dict) else {"": named}
+    found = {
+        role: _file(card, feature, encoder, chosen.get(role), paths)
+        for role, encoder in _encoders(card, options).items()
+    }
+    if "" in found:
+        return found[""]
+    return {role: file for role, (file, _) in found.items()}, {role: digest for role, (_, digest) in found.items()}
+
+
+def _file(
+    card: GeneratorCard, feature: str, encoder: cards.EncoderCard, named: str | None, paths: Paths
+) -> tuple[str, str]:
+    """A file and what stands for its content."""
     if named is None:
+        if paths.scale == "mini" and encoder.exists_at("mini"):
+            return paths.stand_in(encoder.name), f"stand-in for {encoder.name}"
         return paths.weights(encoder.file), encoder.sha256 or encoder.file
-    if not Path(named).expanduser().is_file():
+    file = Path(named).expanduser()
+    if not file.exists():
         raise AvsbenchError(
-            f"{named}: the weights of {card.name} that features.{MASKIGE}.weights names do not exist",
+            f"{named}: the weights of {card.name} that features.{feature}.weights names do not exist",
             expected=f"{encoder.file}, about {encoder.size_mb} MB",
-            hint=f"get it from {encoder.url}, or name another file, or none, in features.{MASKIGE}.weights",
+            hint=f"get it from {encoder.url}, or name another file, or none, in features.{feature}.weights",
         )
-    return str(Path(named).expanduser()), _digest(Path(named).expanduser(), Path(paths.weights("digests.json")))
+    return str(file), _digest(file, Path(paths.weights("digests.json")))
 
 
 def _digest(file: Path, notes: Path) -> str:
