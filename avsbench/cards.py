@@ -222,7 +222,7 @@ class EncoderCard:
     file: str
     url: str
     sha256: str | None
-    size_mb: int
+    size_mb: float
     licence: str
     architecture: str | None = None
     front_ends: list = field(default_factory=list)

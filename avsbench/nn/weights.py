@@ -55,22 +55,44 @@ def load_file(module: nn.Module, card: EncoderCard, file: str, scale: str = "ful
     log.info("%s: %d tensors from %s", card.name, len(state), file)
 
 
+def check_folder(card: EncoderCard, file: str) -> Path:
+    """The folder of an encoder that is several files, `file` the large one, with all of them there and as published.
+
+    Raises:
+        AvsbenchError: files are missing, and then all that are named with size and address, or one is another one.
+    """
+    folder = Path(file).parent
+    files = {folder / Path(part.file).name: part for part in card.parts}
+    missing = [part for path, part in files.items() if not path.is_file()]
+    if missing:
+        raise AvsbenchError(
+            f"{folder}: of the {len(files)} files of {card.name}, {len(missing)} are missing",
+            expected="; ".join(f"{part.file}, {_size(part)}, {part.url}" for part in missing),
+            hint=f"avsbench fetch-weights {card.file}, or get them from there and put them into that folder",
+        )
+    for path, part in files.items():
+        check_digest(path, part)
+    return folder
+
+
 def fetch(file: str, paths: Paths) -> str:
     """Download a published encoder file to `paths.weights(file)`, unless it is there; returns its path.
+
+    What an encoder needs beside that file comes first, so that nothing is missing once the large one is there.
 
     Raises:
         AvsbenchError: no encoder has this file, or it cannot be downloaded; says where to get it and where to put it.
     """
     by_file = {card.file: card for card in cards.encoder_cards().values()}
-    card = cards.known(file, by_file, "fetch-weights", "file of a pretrained encoder")
-    target = paths.weights(card.file)
-    if Path(target).is_file():
-        check_digest(target, card)
-        return target
-    log.info("%s: %d MB from %s", target, card.size_mb, card.url)
-    with atomic(target) as temporary:
-        _download(card, target, temporary)
-        check_digest(temporary, card)
+    for card in cards.known(file, by_file, "fetch-weights", "file of a pretrained encoder").parts:
+        target = paths.weights(card.file)
+        if Path(target).is_file():
+            check_digest(target, card)
+            continue
+        log.info("%s: %s from %s", target, _size(card), card.url)
+        with atomic(target) as temporary:
+            _download(card, target, temporary)
+            check_digest(temporary, card)
     return target
 
 
@@ -84,7 +106,7 @@ def check_digest(file: str | Path, card: EncoderCard) -> None:
         raise AvsbenchError(
             f"{file}: not the published file of {card.name}",
             found=f"sha256 {found[:16]}…, {Path(file).stat().st_size / 1e6:.1f} MB",
-            expected=f"sha256 {card.sha256}…, about {card.size_mb} MB",
+            expected=f"sha256 {card.sha256}…, {_size(card)}",
             hint=_replace_hint(card, "full"),
         )
 
@@ -102,7 +124,7 @@ def _download(card: EncoderCard, target: str, temporary: Path) -> None:
         raise AvsbenchError(
             f"{target}: cannot be downloaded",
             found=f"{type(error).__name__}: {error}",
-            expected=f"{card.file}, about {card.size_mb} MB",
+            expected=f"{card.file}, {_size(card)}",
             hint=f"get it from {card.url} by other means and put it there",
         ) from None
 
@@ -124,9 +146,13 @@ def _missing(card: EncoderCard, scale: str, file: str) -> AvsbenchError:
         )
     return AvsbenchError(
         f"{file}: the pretrained weights of {card.name} are missing",
-        expected=f"{card.file}, about {card.size_mb} MB" + (f", sha256 {card.sha256}…" if card.sha256 else ""),
+        expected=f"{card.file}, {_size(card)}" + (f", sha256 {card.sha256}…" if card.sha256 else ""),
         hint=f"avsbench fetch-weights {card.file}, or get it from {card.url} and put it there",
     )
+
+
+def _size(card: EncoderCard) -> str:
+    return f"about {card.size_mb} MB" if card.size_mb >= 1 else f"about {card.size_mb * 1000:.0f} kB"
 
 
 def _replace_hint(card: EncoderCard, scale: str) -> str:

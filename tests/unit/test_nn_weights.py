@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,3 +110,54 @@ def test_fetch_without_network(tmp_path, monkeypatch):
         weights.fetch(CARD.file, Paths("full", weights_root=str(tmp_path)))
     assert CARD.url in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_of_several_files(tmp_path, monkeypatch):
+    card, paths = cards.encoder("grounding_dino"), Paths("full", weights_root=str(tmp_path))
+    target = paths.weights(card.file)
+    with pytest.raises(AvsbenchError) as error:
+        weights.check_folder(card, target)
+    for part in card.parts:
+        assert part.url in str(error.value)
+    for text in ("6 are missing", "model.safetensors, about 933 MB", "config.json, about 2 kB", f"weights {card.file}"):
+        assert text in str(error.value)
+
+    contents = {part.file: part.file.encode() for part in card.parts}
+    small = {
+        name: [size, hashlib.sha256(contents[f"grounding-dino-base/{name}"]).hexdigest()]
+        for name, (size, _) in card.beside.items()
+    }
+    card = dataclasses.replace(card, sha256=hashlib.sha256(contents[card.file]).hexdigest(), beside=small)
+    monkeypatch.setattr(cards, "encoder_cards", lambda: {card.name: card})
+    fetched = []
+
+    def download(part, target, temporary):
+        assert part.url.startswith("https://huggingface.co/IDEA-Research/grounding-dino-base/resolve/")
+        assert part.url.endswith(f"/{Path(part.file).name}")
+        fetched.append(part.file)
+        temporary.write_bytes(contents[part.file])
+
+    monkeypatch.setattr(weights, "_download", download)
+    assert weights.fetch(card.file, paths) == target
+    assert fetched == [part.file for part in card.parts]
+    assert fetched[-1] == card.file, "the large file says that all are there, so it comes last"
+    assert weights.check_folder(card, target) == tmp_path / "grounding-dino-base"
+
+    (tmp_path / "grounding-dino-base" / "vocab.txt").unlink()
+    with pytest.raises(
+        AvsbenchError, match=r"1 are missing(.|\n)*expected: grounding-dino-base/vocab\.txt, about 200 kB"
+    ):
+        weights.check_folder(card, target)
+    weights.fetch(card.file, paths)
+    assert fetched[-1] == "grounding-dino-base/vocab.txt"
+    (tmp_path / "grounding-dino-base" / "config.json").write_text("{}")
+    with pytest.raises(AvsbenchError, match=r"config\.json: not the published file of grounding_dino"):
+        weights.check_folder(card, target)
+
+
+def test_every_published_file_has_one_address_and_no_stand_ins_path():
+    files = {}
+    for card in cards.encoder_cards().values():
+        for part in card.parts:
+            assert files.setdefault(part.file, part.url) == part.url, part.file
+            assert not part.file.startswith(("mini/", "smoke/", "official/"))

@@ -56,7 +56,7 @@ rule fetch_weights:
     log:
         PATHS.log("weights", "{file}"),
     wildcard_constraints:
-        file=r"[^/]+\.(pth|pt|safetensors)",
+        file="|".join(re.escape(card.file) for card in cards.encoder_cards().values()),
     retries: 2
     localrule: True  # nodes of a cluster often see no internet
     conda:
