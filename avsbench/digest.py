@@ -14,7 +14,10 @@ from avsbench import cards
 PLUMBING = frozenset(
     ["avsbench"]
     + [f"avsbench.{name}" for name in ("errors", "paths", "cards", "plan", "spec", "digest", "cli", "devices")]
-    + [f"avsbench.{name}" for name in ("plan_features", "plan_sources", "features", "features.settings")]
+    + [
+        f"avsbench.{name}"
+        for name in ("plan_features", "plan_front_ends", "plan_sources", "features", "features.settings")
+    ]
     + [f"avsbench.{name}" for name in ("study_cards", "studies")]
     + ["avsbench.closed_yaml", "avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
 )

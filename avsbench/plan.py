@@ -5,23 +5,20 @@ Nothing here imports torch or librosa; a plan over 12,000 clips and 20 variants 
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import yaml
 
-from avsbench import cards, digest, studies
+from avsbench import cards, studies
 from avsbench.errors import AvsbenchError
-from avsbench.front_end_groups import grouped, record
-from avsbench.media import front_ends
+from avsbench.features import MASKIGE
 from avsbench.paths import Paths
 from avsbench.plan_features import Features
+from avsbench.plan_front_ends import FrontEnds
 from avsbench.plan_sources import Sources, compact
 
 SPLITS = ("train", "val", "test")
 UNTRAINED = "none"
 """The seed of a variant that needs no training: one run, whatever seeds the configuration asks for."""
-PRETRAIN_DATASETS = ("s4", "avss")
-"""Stand-ins learn from these: S4 names a category per clip, AVSS a class per pixel; MS3 has neither."""
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +27,8 @@ class Run:
 
     With `members` above 1: the ensemble of that many epochs of the same training. It has no checkpoint of its own, but
     a prediction store and a score table. `features` are those that it sees, by their names in the store: runs that saw
-    masks of another generator, or of other options, are other runs.
+    masks of another generator, or of other options, are other runs. `chosen` are generators that stand in the place of
+    the scale's own, of features that these usually make.
     """
 
     dataset: str
@@ -38,6 +36,7 @@ class Run:
     seed: str
     members: int = 1
     features: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
 
     @property
     def ensemble(self) -> bool:
@@ -45,12 +44,13 @@ class Run:
 
     @property
     def generator(self) -> str:
-        """What made the masks that it sees; empty if it sees none."""
-        return "+".join(stored.split("-")[1] for stored in self.features)
+        """What made the maskiges that it sees, and whatever the scale does not choose; empty if there is neither."""
+        names = [stored.split("-") for stored in self.features]
+        return "+".join([*(name[1] for name in names if name[0] == MASKIGE), *self.chosen])
 
     @property
     def label(self) -> str:
-        """The variant, with the generator of its masks: numbers with masks of two generators do not compare."""
+        """The variant, with the generator of its masks: numbers with features of two generators do not compare."""
         return f"{self.variant}+{self.generator}" if self.generator else self.variant
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Skip:
     reason: str
 
 
-class Plan(Sources, Features):
+class Plan(Sources, FrontEnds, Features):
     """Everything the workflow asks about a checked configuration."""
 
     def __init__(self, config: dict):
@@ -103,7 +103,8 @@ class Plan(Sources, Features):
 
     def run(self, dataset: str, variant: str, seed: str) -> Run:
         """A run with the features that the configuration gives it."""
-        return Run(dataset, variant, seed, features=tuple(each.stored for each in self.features(variant).values()))
+        seen = self.features(variant)
+        return Run(dataset, variant, seed, features=tuple(s.stored for s in seen.values()), chosen=self.chosen(variant))
 
     @property
     def seeds(self) -> list:
@@ -228,67 +229,9 @@ class Plan(Sources, Features):
             if found.native:
                 files += self.originals(dataset, split)
             for front_end in found.front_ends_on(dataset):
-                files += self._audio(dataset, variant, front_end, split)
+                files += self.audio_files(dataset, variant, front_end, split)
             files += self.feature_shards(dataset, variant, split)
         return files
-
-    # front ends
-
-    @cached_property
-    def front_end_groups(self) -> dict[str, list[list[str]]]:
-        """Data set -> groups of front ends; one job computes one group of one shard."""
-        found = {
-            dataset: grouped(self.paths, dataset, self._wanted_front_ends(dataset)) for dataset in cards.dataset_cards()
-        }
-        return {dataset: groups for dataset, groups in found.items() if groups}
-
-    def front_end_group(self, dataset: str, front_end: str) -> int:
-        """The number, from 1, of the group that a front end is in."""
-        groups = self.front_end_groups[dataset]
-        return 1 + next(number for number, group in enumerate(groups) if front_end in group)
-
-    def record_front_ends(self) -> None:
-        """Keep the groups beside the front ends."""
-        record(self.paths, self.front_end_groups)
-
-    def arrays(self, dataset: str, variant: str) -> dict[str, str]:
-        """Front end -> the imported arrays that the configuration, or a study, puts in its place."""
-        every = cards.merge(self.config.get("arrays", {}), cards.variant(variant).changes.get("arrays", {}))
-        return every.get(dataset, {})
-
-    def arrays_option(self, dataset: str, variant: str) -> str:
-        """What the verbs of a run are told about imported arrays."""
-        return "".join(f"--array {name}={stored} " for name, stored in self.arrays(dataset, variant).items())
-
-    def _audio(self, dataset: str, variant: str, front_end: str, split: str) -> list[str]:
-        """The shards of a front end of a split, or of what was imported in its place."""
-        count, stored = self.shard_count(dataset, split), self.arrays(dataset, variant).get(front_end, front_end)
-        files = [self.paths.audio(dataset, stored, split, shard, count) for shard in range(count)]
-        missing = [file for file in files if stored != front_end and not Path(file).is_file()]
-        if missing:
-            raise AvsbenchError(
-                f"{missing[0]}: the configuration puts {stored} in the place of {front_end}, and it was not imported",
-                found=f"{len(files) - len(missing)} of {len(files)} shards",
-                hint=f"avsbench import --dataset {dataset} --from FOLDER --what log_mel (see docs/data.md), "
-                f"or remove arrays.{dataset} from the configuration",
-            )
-        return files
-
-    def _wanted_front_ends(self, dataset: str) -> set[str]:
-        """What the variants of the configuration, and stand-ins of pretrained encoders, hear of a data set."""
-        wanted = set()
-        if self.scale == "mini" and dataset in PRETRAIN_DATASETS:
-            pairs = {(run.variant, run.dataset) for run in self.runs}
-            encoders = {name for variant, on in pairs for name in cards.variant(variant).loaded_on(on, "mini").values()}
-            wanted |= {front_end for name in encoders for front_end in cards.encoder(name).front_ends}
-        for name in {run.variant for run in self.runs if run.dataset == dataset}:
-            variant = cards.variant(name)
-            where = f"{variant.method.path}: inputs.front_ends"
-            for front_end in variant.front_ends_on(dataset):
-                if not front_ends.has_family(front_end):
-                    cards.known(front_end, front_ends.FRONT_ENDS, where, "front end")
-            wanted |= set(variant.front_ends_on(dataset)) - set(self.arrays(dataset, name))
-        return wanted
 
     def weights(self, dataset: str, variant: str, seed: str) -> list[str]:
         """The checkpoint of a run; none where nothing was trained."""
@@ -347,14 +290,6 @@ class Plan(Sources, Features):
         """How many clips a split must have."""
         card = cards.dataset(dataset)
         return compact({"clips": card.splits[self.scale][split], "known": card.counts_known})
-
-    def audio_code(self, group: list[str]) -> str:
-        """Digest of what computes a group of front ends, and no other."""
-        return digest.stage("audio", parts=tuple(map(front_ends.module_of, group)))
-
-    def audio_settings(self, dataset: str) -> str:
-        card = cards.dataset(dataset)
-        return compact({"mel_fill": card.mel_fill, "frames": card.frames})
 
     def run_settings(self, dataset: str, variant: str) -> str:
         """What a network is, apart from its source: options, encoders, inputs, image size."""

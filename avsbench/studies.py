@@ -9,7 +9,7 @@ from pathlib import Path
 from avsbench import cards
 from avsbench.closed_yaml import known, place
 from avsbench.errors import AvsbenchError
-from avsbench.features import generators, settings
+from avsbench.features import FEATURES, generators, settings
 from avsbench.media import front_ends
 from avsbench.metrics import METRICS, metric
 from avsbench.study_cards import Study, study
@@ -104,7 +104,13 @@ def _check_row(found: Study, name: str, row: dict) -> None:
     for feature, chosen in row.get("features", {}).items():
         within = [*at, "features", feature]
         names = [chosen["generator"]] if "generator" in chosen else []
-        _all_known(found, names, [*within, "generator"], generators(), "mask generator")
+        _all_known(
+            found,
+            names,
+            [*within, "generator"],
+            generators(feature),
+            "mask generator" if FEATURES[feature].of_masks else "generator",
+        )
         settings.check(feature, chosen, f"{place(found.path, within)}: {'.'.join(within[:-1])}")
     for base in [row["variant"]] if "variant" in row else found.variants:
         method = cards.variant(base).method

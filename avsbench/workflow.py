@@ -10,7 +10,8 @@ from pathlib import Path
 from avsbench import cards, devices
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
-from avsbench.plan import PRETRAIN_DATASETS, Plan
+from avsbench.plan import Plan
+from avsbench.plan_front_ends import PRETRAIN_DATASETS
 
 _locks: list = []
 

@@ -2,12 +2,12 @@
 
 from avsbench import cards
 from avsbench.cli.common import Verbs, plan_of
-from avsbench.features import generators
+from avsbench.features import FEATURES, generators
 from avsbench.study_cards import study, study_files
 
 
 def register(verbs: Verbs) -> None:
-    verbs.verb("list", list_all, "data sets, variants, mask generators and studies that exist")
+    verbs.verb("list", list_all, "data sets, variants, generators of features and studies that exist")
     added = verbs.verb("new-method", new_method, "start a method from models/_template")
     added.add_argument("name")
     added = verbs.verb("check-method", check_method, "run the contract tests on one method and explain what fails")
@@ -20,16 +20,17 @@ def register(verbs: Verbs) -> None:
 
 
 def list_all(args) -> None:
-    """Print data sets, variants, mask generators and studies as plain tables."""
+    """Print data sets, variants, generators of features and studies as plain tables."""
     print("data sets")
     for card in cards.dataset_cards().values():
         print(f"  {card.name:17} {card.title}")
     print("variants")
     for name, variant in cards.variants().items():
         print(f"  {name:22} {', '.join(variant.datasets):40} {variant.method.title}")
-    print("mask generators")
-    for name, generator in generators().items():
-        print(f"  {name:22} {generator.title}")
+    for feature, made in FEATURES.items():
+        print(f"generators of the feature {feature}: {made.array}")
+        for name, generator in generators(feature).items():
+            print(f"  {name:22} {generator.title}")
     print("studies")
     for name in study_files():
         print(f"  {name:22} {study(name).title}")

@@ -7,7 +7,8 @@ from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
 from avsbench.config import check_config, load_config
 from avsbench.engine import trackers
-from avsbench.plan import PRETRAIN_DATASETS, UNTRAINED, Plan
+from avsbench.plan import UNTRAINED, Plan
+from avsbench.plan_front_ends import PRETRAIN_DATASETS
 
 log = logging.getLogger("avsbench")
 

@@ -129,7 +129,7 @@ class GeneratorCard:
         finds: proposes masks at all.
         partition: its masks tile the picture, without overlap and gap.
         needs_gpu: takes a GPU beyond mini (seconds a frame without one).
-        published: the published numbers of COMBO and NTAVS rest on such masks.
+        published: the features with which published numbers rest on it.
         module: where `build` is; None for `files`, which reads maskiges that somebody else made.
         options: name -> default; a configuration may change these and no others. A value may differ between data sets:
             {default: …, <data set>: …}; `build` is given the one that counts.
@@ -148,7 +148,7 @@ class GeneratorCard:
     finds: bool = True
     partition: bool = False
     needs_gpu: bool = False
-    published: bool = False
+    published: list = field(default_factory=list)
     module: str | None = None
     options: dict = field(default_factory=dict)
     weights: dict = field(default_factory=dict)

@@ -208,6 +208,7 @@ def _fits(value: object, default: object) -> bool:
     return default is None or (isinstance(value, kinds) and not isinstance(value, bool))
 
 
+@functools.cache
 def scale_defaults(scale: str) -> dict:
     """Feature -> what `config/scales/<scale>.yaml` chooses."""
     content = yaml.safe_load((cards.PROJECT / "config" / "scales" / f"{scale}.yaml").read_text())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from avsbench import cards
 from avsbench.errors import AvsbenchError
-from avsbench.features import generator, generators
+from avsbench.features import MASKIGE, generator, generators
 from avsbench.metrics import metric
 from avsbench.plan import Plan, Run
 from avsbench.report import published
@@ -111,8 +111,9 @@ def verified(comparisons: list[Comparison]) -> bool:
 
 
 def masks_as_published(run: Run) -> bool:
-    """False for a run that sees masks of another kind of generator than the published numbers rest on."""
-    return all(generator(name).published for name in run.generator.split("+") if name)
+    """False for a run that sees features of another generator than published numbers rest on."""
+    made = (stored.split("-")[:2] for stored in run.features)
+    return all(feature in generator(name, feature).published for feature, name in made)
 
 
 def verify_runs(plan: Plan, dataset: str, variant: str, tolerance: float = TOLERANCE) -> bool:
@@ -140,7 +141,7 @@ def verify_runs(plan: Plan, dataset: str, variant: str, tolerance: float = TOLER
         raise AvsbenchError(
             f"{run} saw other masks than published numbers rest on",
             found=run.generator,
-            expected=" or ".join(name for name, card in generators().items() if card.published),
+            expected=" or ".join(name for name, card in generators().items() if MASKIGE in card.published),
             hint="choose one of these in the configuration, under features, and run it again",
         )
     values = read_result(run, plan.paths).grids[GRID]["values"]
