@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from avsbench import cards
-from avsbench.errors import AvsbenchError
 from avsbench.features import Generator, Proposals
-from avsbench.nn.states import load_strict
-from avsbench.nn.weights import load_file
+from avsbench.features.sam_prompts import loaded
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -58,30 +54,10 @@ class SegmentAnything(Generator):
         return Proposals(masks, np.array([one["predicted_iou"] for one in found], np.float32))
 
 
-class _Loadable(nn.Module):
-    """The network as files of encoders are loaded."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def load_pretrained(self, state: dict[str, Tensor]) -> None:
-        load_strict(self.network, state)
-
-
 def build(*, weights: str | None, device: str, model: str, **options) -> Generator:
     """The network `model` (vit_h, vit_l, vit_b) from the published file.
 
     Raises:
         AvsbenchError: the package or the file is missing, or the file is another one than published.
     """
-    try:
-        from segment_anything import sam_model_registry
-    except ModuleNotFoundError:
-        raise AvsbenchError(
-            "the generator sam needs the package segment-anything, which is not installed",
-            hint='pip install "avsbench[sam]", or choose another generator in the configuration: features',
-        ) from None
-    network = sam_model_registry[model](checkpoint=None)
-    load_file(_Loadable(network), cards.encoder(f"sam_{model}"), weights)
-    return SegmentAnything(network.to(device), **options)
+    return SegmentAnything(loaded(model, weights, device).network, **options)
