@@ -22,7 +22,7 @@ def register(verbs: Verbs) -> None:
     added = verbs.of_dataset("check-split", check_split, "refuse a split that lacks clips")
     added.add_argument("--split", required=True, choices=SPLITS)
     added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
-    added = verbs.of_shard("features", features, "masks of the frames of one shard, as maskiges")
+    added = verbs.of_shard("features", features, "what a generator derives of the clips of one shard")
     added.add_argument("--feature", default=MASKIGE)
     added.add_argument("--settings", type=json.loads, default={}, help="generator, options, weights as JSON, laid over")
     added.add_argument("--device", choices=devices.CHOICES, help="default: the configuration's")
@@ -137,18 +137,20 @@ def features(args) -> None:
     plan = plan_of(args)
     card = cards.dataset(args.dataset)
     setting = resolve(args.feature, plan.paths, plan.config.get("features", {}).get(args.feature, {}), args.settings)
-    space.before_features(card, plan, setting.stored)
+    space.before_features(card, plan, setting, args.split)
     place = (args.split, args.shard, plan.shard_count(card.name, args.split))
     native = setting.pictures == "native" and not card.native
     choice = args.device or os.environ.get(devices.VARIABLE) or plan.config.get("device", "auto")
-    if not setting.card.needs_gpu:
+    gpus = int(setting.gpu(plan.scale))
+    if not gpus:
         choice = "cpu"  # also with `device: cuda`: it would wait for a GPU and leave it idle
-    with devices.lease(int(setting.card.needs_gpu), choice, required=plan.scale != "mini") as leased:
+    with devices.lease(gpus, choice, required=plan.scale != "mini") as leased:
         feature_shard(
             card=card,
             setting=setting,
             shard_path=plan.paths.shard(card.name, *place),
             native_path=plan.paths.native(card.name, *place) if native else None,
+            audio_paths={name: plan.paths.audio(card.name, name, *place) for name in setting.card.front_ends},
             out=plan.paths.features(card.name, setting.stored, *place),
             report_out=plan.paths.feature_report(card.name, setting.stored, *place),
             masks_out=plan.paths.feature_masks(card.name, setting.stored, *place),

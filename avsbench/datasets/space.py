@@ -5,8 +5,11 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
+from avsbench.features.settings import Setting
 from avsbench.plan import SPLITS, Plan
 
 TIGHT = 0.9
@@ -59,9 +62,9 @@ def shard_bytes(card: DatasetCard, scale: str, split: str, image_size: int) -> i
     return -(-card.splits[scale][split] // card.shards[scale][split]) * clip
 
 
-def array_bytes(card: DatasetCard, scale: str, split: str, shape: tuple[int, ...]) -> int:
-    """What one shard of a front end or feature takes: float32 [T, *shape] a clip."""
-    return -(-card.splits[scale][split] // card.shards[scale][split]) * card.frames * math.prod(shape) * 4
+def array_bytes(card: DatasetCard, scale: str, split: str, shape: tuple[int, ...], each: int = 4) -> int:
+    """What one shard of a front end or feature takes: [T, *shape] a clip, so many bytes a number."""
+    return -(-card.splits[scale][split] // card.shards[scale][split]) * card.frames * math.prod(shape) * each
 
 
 def before_extract(card: DatasetCard, plan: Plan) -> None:
@@ -89,15 +92,21 @@ def before_audio(card: DatasetCard, plan: Plan, shapes: dict[str, tuple[int, ...
     _require_rest(rest, f"{', '.join(shapes)} of {card.name}")
 
 
-def before_features(card: DatasetCard, plan: Plan, stored: str) -> None:
-    """`require` room for all shards of a feature, a byte a pixel, that do not exist yet."""
+def before_features(card: DatasetCard, plan: Plan, setting: Setting, split: str) -> None:
+    """`require` room for all shards of a feature that do not exist yet: of the splits that some run sees.
+
+    Args:
+        split: that of the shard at hand, which is made whether or not a run of the configuration sees it.
+    """
     side, rest = card.stored_size(plan.image_size), {}
-    for split in SPLITS:
-        count = plan.shard_count(card.name, split)
-        files = (plan.paths.features(card.name, stored, split, shard, count) for shard in range(count))
-        shape = (side, side) if side else (640, 480)
-        rest |= dict.fromkeys(files, array_bytes(card, plan.scale, split, shape) // 4)
-    _require_rest(rest, f"{stored} of {card.name}")
+    dtype, shape = setting.frame((side, side) if side else (640, 480))
+    splits = [name for name in SPLITS if name in {split, *plan.feature_splits(card.name, setting.stored)}]
+    for name in splits:
+        count = plan.shard_count(card.name, name)
+        files = (plan.paths.features(card.name, setting.stored, name, shard, count) for shard in range(count))
+        rest |= dict.fromkeys(files, array_bytes(card, plan.scale, name, shape, np.dtype(dtype).itemsize))
+    text = f"{setting.stored} of {card.name} {', '.join(splits)}, {dtype} {list(shape)} a frame"
+    _require_rest(rest, text)
 
 
 def _require_rest(sizes: dict[str, int], what: str) -> None:

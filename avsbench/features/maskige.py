@@ -86,15 +86,21 @@ def of_frames(
     Raises:
         AvsbenchError: the generator gives something else than masks of the size of the frames.
     """
-    proposals = generator.propose_frames(np.ascontiguousarray(frames))
-    for found in proposals:
-        _check(found, frames.shape[1:3])
-    if len(proposals) != len(frames):
-        raise AvsbenchError("the generator lost frames", found=len(proposals), expected=len(frames))
+    proposals = proposed(generator, frames)
     images = [index_image(found.masks) for found in proposals]
     if size is not None:
         images = [resize_mask(image, size, rule) for image in images]
     return np.stack(images), proposals
+
+
+def proposed(generator: Generator, frames: np.ndarray) -> list[Proposals]:
+    """T proposals of T frames uint8 [T,H,W,3], at their size; errors as `of_frames`."""
+    found = generator.propose_frames(np.ascontiguousarray(frames))
+    for each in found:
+        _check(each, frames.shape[1:3])
+    if len(found) != len(frames):
+        raise AvsbenchError("the generator lost frames", found=len(found), expected=len(frames))
+    return found
 
 
 def _check(found: Proposals, size: tuple[int, int]) -> None:

@@ -11,9 +11,11 @@ from torch.utils.data import Dataset
 
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
-from avsbench.features import MASKIGE
+from avsbench.features import MASKIGE, PROPOSALS
 from avsbench.features.maskige import coloured
 from avsbench.paths import Paths
+from avsbench.store.files import FileReader
+from avsbench.store.masks import MaskReader
 from avsbench.store.originals import NativeReader
 from avsbench.store.shards import REBUILD, ArrayReader, ShardReader
 from avsbench.store.tables import read_index
@@ -25,9 +27,9 @@ class ClipDataset(Dataset):
     """The clips of one split in csv order, from shards.
 
     An item is a dict: clip_id; position (csv row in the split); frames uint8 [T,3,H,W]; real bool [T], all True; audio
-    {front end: float32 [T,...]}; features {name: [T,...]}, a
-    maskige in colours uint8 [T,3,H,W]; and with `masks` also masks int64 [T,H,W] (255 = ignore or
-    not annotated) and annotated bool [T]. T is the clip's own number of frames. Each call gives fresh tensors.
+    {front end: float32 [T,...]}; features {name: [T,...]} of the type and shape that `avsbench.features.FEATURES` says,
+    a maskige in colours; and with `masks` also masks int64 [T,H,W] (255 = ignore or not annotated) and annotated bool
+    [T]. T is the clip's own number of frames. Each call gives fresh tensors.
 
     Files are opened when they are first needed, by each process for itself.
 
@@ -87,7 +89,7 @@ class ClipDataset(Dataset):
         self._shards: int = about["shards"]
         self._rows = self.index.assign(annotated=self.index["annotated"].map(_flags)).to_dict("records")
         self._kept: dict[int, dict] = {}
-        self._open: dict[str, ShardReader | ArrayReader | NativeReader] = {}
+        self._open: dict[str, FileReader] = {}
         self._process = os.getpid()
 
     @property
@@ -190,9 +192,10 @@ class ClipDataset(Dataset):
         path = self.paths.shard(self.card.name, self.split, number, self._shards)
         return self._reader(ShardReader, path, {"image_size": self.image_size}, number)
 
-    def _array(self, kind: str, name: str, number: int, row: dict) -> torch.Tensor:
+    def _array(self, kind: str, name: str, number: int, row: dict, packed: bool = False) -> torch.Tensor:
         path = getattr(self.paths, kind)(self.card.name, name, self.split, number, self._shards)
-        array = self._reader(ArrayReader, path, {"content": name}, number).array(row["clip_id"])
+        reader = self._reader(MaskReader if packed else ArrayReader, path, {"content": name}, number)
+        array = reader.stacked(row["clip_id"]) if packed else reader.array(row["clip_id"])
         if len(array) != row["frames"]:
             raise AvsbenchError(
                 f"{path}: clip {row['clip_id']} has another number of frames than in the shard of pictures",
@@ -203,13 +206,15 @@ class ClipDataset(Dataset):
         return torch.from_numpy(array)
 
     def _feature(self, name: str, number: int, row: dict, size: tuple[int, int]) -> torch.Tensor:
-        array = self._array("features", self.features[name], number, row)
-        if name == MASKIGE and array.shape[1:3] != size:
+        packed = name == PROPOSALS
+        array = self._array("features", self.features[name], number, row, packed)
+        found = array.shape[2:] if packed else array.shape[1:3]
+        if name in (MASKIGE, PROPOSALS) and found != size:
             raise AvsbenchError(
-                f"{self.features[name]}: the maskiges of clip {row['clip_id']} are of another size than its frames",
-                found=f"{list(array.shape[1:3])}",
+                f"{self.features[name]}: the {name}s of clip {row['clip_id']} are of another size than its frames",
+                found=f"{list(found)}",
                 expected=f"{list(size)}",
-                hint="a method that sees original pictures (native: true) cannot see maskiges; else: " + REBUILD,
+                hint=f"a method that sees original pictures (native: true) cannot see {name}s; else: " + REBUILD,
             )
         return array
 

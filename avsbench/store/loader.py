@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from avsbench.contract import IGNORE, Batch
 from avsbench.errors import AvsbenchError
+from avsbench.features import FEATURES
 from avsbench.store.clips import ClipDataset, seeded_generator
 
 __all__ = ["ClipDataset", "Loader", "collate", "epoch_batches", "make_loader", "seeded_generator"]
@@ -24,7 +25,8 @@ __all__ = ["ClipDataset", "Loader", "collate", "epoch_batches", "make_loader", "
 def collate(items: Sequence[dict], pad_to: int | None = None) -> Batch:
     """Stack clips to a Batch of T = `pad_to` frames (None: the longest clip).
 
-    Padding: frames, audio and features 0, masks 255, annotated False, real False.
+    Padding: frames and audio 0, features what `avsbench.features.FEATURES` says (0, of boxes NaN), masks 255, annotated
+    False, real False. Ragged features (proposals, boxes) are filled up to the clip that has most, at the end.
     """
     lengths = [len(item["frames"]) for item in items]
     frames = pad_to if pad_to is not None else max(lengths)
@@ -35,7 +37,7 @@ def collate(items: Sequence[dict], pad_to: int | None = None) -> Batch:
             expected=f"at most {frames}",
         )
 
-    def stack(name: str, tensors: list[torch.Tensor], fill: int = 0) -> torch.Tensor:
+    def stack(name: str, tensors: list[torch.Tensor], fill: float = 0) -> torch.Tensor:
         shapes = {tuple(tensor.shape[1:]) for tensor in tensors}
         if len(shapes) > 1:
             raise AvsbenchError(
@@ -51,16 +53,31 @@ def collate(items: Sequence[dict], pad_to: int | None = None) -> Batch:
     def of(name: str, fill: int = 0) -> torch.Tensor:
         return stack(name, [item[name] for item in items], fill)
 
+    def feature(name: str) -> torch.Tensor:
+        kind, tensors = FEATURES.get(name), [item["features"][name] for item in items]
+        if kind is None:
+            return stack(name, tensors)
+        if kind.ragged:
+            most = max(tensor.shape[1] for tensor in tensors)
+            tensors = [_filled(tensor, most, kind.fill) for tensor in tensors]
+        return stack(name, tensors, kind.fill)
+
     masked = "masks" in items[0]
     return Batch(
         frames=of("frames"),
         real=of("real"),
         clip_ids=[item["clip_id"] for item in items],
         audio={name: stack(name, [item["audio"][name] for item in items]) for name in items[0]["audio"]},
-        features={name: stack(name, [item["features"][name] for item in items]) for name in items[0]["features"]},
+        features={name: feature(name) for name in items[0]["features"]},
         masks=of("masks", IGNORE) if masked else None,
         annotated=of("annotated") if masked else None,
     )
+
+
+def _filled(tensor: torch.Tensor, count: int, fill: float) -> torch.Tensor:
+    """[T,n,...] -> [T,count,...], what is missing at the end."""
+    missing = tensor.new_full((len(tensor), count - tensor.shape[1], *tensor.shape[2:]), fill)
+    return torch.cat([tensor, missing], dim=1)
 
 
 def make_loader(

@@ -1,4 +1,5 @@
-"""The masks that a generator proposed, kept beside index images that show only what lies on top.
+"""The masks that a generator proposed: the feature `proposals`, and kept beside index images that show only what lies
+on top.
 
 /<clip id>   uint8 [masks of all T frames, ceil(HW/8)]: the bits of each mask, row by row, gzip;
              attrs counts (int [T], masks of each frame), size (int [2], H and W)
@@ -33,3 +34,17 @@ class MaskReader(FileReader):
             height, width = stored.attrs["size"]
             flat = np.unpackbits(stored[()], axis=1, count=height * width).astype(bool)
             return np.split(flat.reshape(-1, height, width), np.cumsum(stored.attrs["counts"])[:-1])
+
+    def stacked(self, clip_id: str) -> np.ndarray:
+        """The masks of a clip, uint8 [T,N,H,W] of 0 and 1, N those of the frame with most; others end with zeros."""
+        stacks = self.masks(clip_id)
+        whole = np.zeros((len(stacks), max(map(len, stacks)), *stacks[0].shape[1:]), np.uint8)
+        for place, masks in zip(whole, stacks, strict=True):
+            place[: len(masks)] = masks
+        return whole
+
+    def shape(self, clip_id: str) -> tuple[int, int, int]:
+        """(T, H, W) of a clip; no mask is read."""
+        with self._readable(f"clip {clip_id}"):
+            stored = self._entry(clip_id)
+            return (len(stored.attrs["counts"]), *map(int, stored.attrs["size"]))
