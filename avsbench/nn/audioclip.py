@@ -1,4 +1,40 @@
-"""AudioCLIP: images, sounds and texts in one space (Guzhov et al., ICASSP 2022; code MIT)."""
+"""AudioCLIP: images, sounds and texts in one space (Guzhov et al., ICASSP 2022; code MIT).
+
+Which of these texts fits a picture and a sound, and where in the picture that is heard:
+
+    import librosa
+    import open_clip  # pip install open_clip_torch: CLIP's tokens, for the text tower alone
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+    from torchvision.transforms.v2.functional import InterpolationMode, center_crop, resize
+
+    from avsbench.contract import CLIP, normalize_frames
+    from avsbench.nn.audioclip import audioclip
+    from avsbench.nn.containers import read_container
+
+    # https://github.com/AndreyGuzhov/AudioCLIP/releases/download/v0.1/AudioCLIP-Full-Training.pt
+    network = audioclip("full").eval()
+    network.load_pretrained(read_container("AudioCLIP-Full-Training.pt"))
+
+    picture = decode_image("dog.jpg", ImageReadMode.RGB)
+    picture = center_crop(resize(picture, [224], interpolation=InterpolationMode.BICUBIC), [224, 224])
+    images = normalize_frames(picture[None, None], torch.ones(1, 1, dtype=torch.bool), CLIP)[0]
+    wave, _ = librosa.load("dog.wav", sr=44100)  # one channel in -1..1; the network does the scaling
+    texts = ["dog, barking", "cat, meowing", "rain"]
+
+    with torch.inference_mode():
+        last = network.visual(images)[-1]
+        sound = network.audio(torch.from_numpy(wave)[None, None])
+        text = network.text(open_clip.tokenize(texts))
+        found = network.similarities(sound=sound, image=network.visual.pool(last)[0], text=text)
+        _, cells = network.visual.pool(last, surgery=True)
+        heat = torch.cosine_similarity(cells, sound[:, :, None, None])  # [1,7,7]
+
+    for i, name in enumerate(texts):
+        seen, heard = (found[pair].softmax(dim=1)[0, i] for pair in ("image_text", "sound_text"))
+        print(f"{name}: seen {seen:.0%}, heard {heard:.0%}")
+    print(f"picture and sound: {found['sound_image'].item():.1f}, heat from {heat.min():.2f} to {heat.max():.2f}")
+"""
 
 import logging
 import math

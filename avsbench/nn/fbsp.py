@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avsbench.errors import AvsbenchError
 from avsbench.nn.precision import float32
 
+GAINS = {"fixed": 32768.0, "reference": 1.0}
+"""Amplitude -> what a sound is multiplied by before it is taken for int16."""
 EPSILON = 1e-8
 FLOOR = 1e-18
 """Power of what has none: -180 dB."""
@@ -37,13 +40,14 @@ class Spectrogram(nn.Module):
 
     def __init__(self, *, size: int = 2048, window: int = 1654, hop: int = 561, amplitude: str = "fixed"):
         super().__init__()
-        self.gain, self.hop = {"fixed": 32768.0, "reference": 1.0}[amplitude], hop
+        if amplitude not in GAINS:
+            raise AvsbenchError(f"no amplitude {amplitude!r}", expected=f"one of {', '.join(GAINS)}")
+        self.gain, self.size, self.hop = GAINS[amplitude], size, hop
         rows = size // 2 + 1
         self.order = nn.Parameter(torch.zeros(rows))
         self.bandwidth = nn.Parameter(torch.ones(rows))
         self.centre = nn.Parameter(torch.arange(rows, dtype=torch.float32))
         self.register_buffer("window", blackman_harris(window))
-        self.register_buffer("time", math.pi * torch.linspace(-1, 1, size) + EPSILON, persistent=False)
         self._kept: tuple[Tensor, Tensor] | None = None
 
     def forward(self, waves: Tensor) -> Tensor:
@@ -77,16 +81,16 @@ class Spectrogram(nn.Module):
         parameters = [self.order, self.bandwidth, self.centre]
         if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
             return self.matrix(*map(_unit_gradient, parameters))
-        current = torch.stack([p.detach() for p in parameters])
-        if self._kept is None or self._kept[0].device != current.device or not torch.equal(self._kept[0], current):
-            with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():  # whoever asks first, training must be able to use it
+            current = torch.stack(parameters)
+            if self._kept is None or self._kept[0].device != current.device or not torch.equal(self._kept[0], current):
                 self._kept = current, self.matrix(*current.cpu()).to(current.device)
         return self._kept[1]
 
     def matrix(self, order: Tensor, bandwidth: Tensor, centre: Tensor) -> Tensor:
         """The analysis matrix, complex64 [R,size], of parameters [R]. Bandwidths are positive."""
         order, bandwidth, centre = (x[:, None].float() for x in (order, bandwidth, centre))
-        time = self.time.to(order.device)
+        time = (math.pi * torch.linspace(-1, 1, self.size, device="cpu") + EPSILON).to(order.device)
         spread = bandwidth * time / (order + EPSILON)
         spline = spread.sin() / spread
         # A negative number to a broken power, on the principal branch.
@@ -94,7 +98,7 @@ class Spectrogram(nn.Module):
         angle = torch.where(spline < 0, math.pi, 0.0) * order
         carrier = centre * time
         wavelet = torch.polar(magnitude, angle) * torch.polar(torch.ones_like(carrier), -carrier)
-        return bandwidth.sqrt() * wavelet / math.sqrt(len(time))
+        return bandwidth.sqrt() * wavelet / math.sqrt(self.size)
 
     def norm_loss(self) -> Tensor:
         """How far the rows are from length 1, the mean over rows of the squared difference: AudioCLIP's regulariser."""
