@@ -15,14 +15,17 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     data/<scale>/<dataset>/features/<feature>-<generator>-<digest>/<split>.<k>of<n>.{h5,json}
     data/<scale>/<dataset>/index/<split>.parquet              a row per clip
     data/<scale>/<dataset>/index/<split>.complete.json        how many clips of how many can be used
+    data/<scale>/<dataset>/index/<split>.negatives.csv        whose sound a clip gets from outside the picture
     data/<scale>/vpo_build/                                   what VPO-style sets are built from, and the built sets
     weights/<file>                                            published weights
     weights/<scale>/<encoder>.safetensors                     stand-ins of a small scale
     results/<scale>/<dataset>/<variant>/<seed>/               weights, run.json, log, predictions/, scores/
     results/<scale>/<dataset>/<variant>/<seed>/weights_top/   the best epochs, where a recipe keeps several
     results/<scale>/<dataset>/<variant>/<seed>/ensemble/      predictions/ and scores/ of these together
+    results/<scale>/<dataset>/external/<name>/                what others submitted, laid out as a run
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{md,parquet}
+    results/leaderboard.robustness.parquet                    what runs say under sounds that are not the picture's
     results/studies/<study>.{md,parquet}                      the page of a study; its runs lie among the others
 """
 
@@ -37,6 +40,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+EXTERNAL = "external"
+"""In the place of a variant: predictions that others made. The place of a seed is the name of the submission."""
 ABANDONED = 2 * 24 * 3600
 """Seconds after which a temporary file of another machine, on a disk that both see, has no writer any more."""
 _MACHINE = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())
@@ -113,6 +118,9 @@ class Paths:
 
     def complete(self, dataset: str, split: str) -> str:
         return f"{self.dataset(dataset)}/index/{split}.complete.json"
+
+    def negatives(self, dataset: str, split: str) -> str:
+        return f"{self.dataset(dataset)}/index/{split}.negatives.csv"
 
     # construction of VPO-style sets
     def vpo_build(self, *names: str) -> str:
@@ -200,8 +208,20 @@ class Paths:
         """The folder of a run; a folder in it for what its ensemble predicts."""
         return f"{self.run(dataset, variant, seed)}{'/ensemble' if ensemble else ''}"
 
+    def external(self, dataset: str, name: str) -> str:
+        """Folder of a submission; all that holds for a run with this variant and seed holds for it."""
+        return self.run(dataset, EXTERNAL, name)
+
+    def submissions(self, dataset: str) -> list[str]:
+        """Names of what others submitted, sorted."""
+        return sorted(record.parent.name for record in Path(self.external(dataset, "x")).parent.glob("*/run.json"))
+
     def leaderboard(self, extension: str = "md", partial: bool = False) -> str:
         return f"{self.results_root}/leaderboard{'.partial' if partial else ''}.{extension}"
+
+    def robustness(self) -> str:
+        """The numbers of the section on negatives."""
+        return f"{self.results_root}/leaderboard.robustness.parquet"
 
     def study(self, name: str, extension: str = "md", partial: bool = False) -> str:
         return f"{self.results_root}/studies/{name}{'.partial' if partial else ''}.{extension}"
@@ -216,6 +236,34 @@ class Paths:
 
     def benchmark(self, stage: str, *names: object) -> str:
         return "/".join([self.results_root, self.scale, "benchmarks", stage, *map(str, names)]) + ".jsonl"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring the predictions of others writes into a folder, laid out as that of a run."""
+
+    folder: str
+
+    @property
+    def record(self) -> str:
+        return f"{self.folder}/run.json"
+
+    @property
+    def predictions(self) -> str:
+        return f"{self.folder}/predictions/positive.h5"
+
+    @property
+    def frames(self) -> str:
+        return f"{self.folder}/scores/positive.frames.parquet"
+
+    @property
+    def scores(self) -> str:
+        return f"{self.folder}/scores/positive.json"
+
+    @property
+    def faults(self) -> str:
+        """Files that are missing, wrong or too many, by name."""
+        return f"{self.folder}/faults.csv"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import yaml
 from avsbench import cards, studies
 from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE
-from avsbench.paths import Paths
+from avsbench.paths import EXTERNAL, Paths
 from avsbench.plan_features import Features
 from avsbench.plan_front_ends import FrontEnds
 from avsbench.plan_sources import Sources, compact
@@ -43,6 +43,11 @@ class Run:
         return self.members > 1
 
     @property
+    def external(self) -> bool:
+        """Predictions that others made; `seed` is their name."""
+        return self.variant == EXTERNAL
+
+    @property
     def generator(self) -> str:
         """What made the maskiges that it sees, and whatever the scale does not choose; empty if there is neither."""
         names = [stored.split("-") for stored in self.features]
@@ -51,11 +56,13 @@ class Run:
     @property
     def label(self) -> str:
         """The variant, with the generator of its masks: numbers with features of two generators do not compare."""
+        if self.external:
+            return f"{self.seed} ({EXTERNAL})"
         return f"{self.variant}+{self.generator}" if self.generator else self.variant
 
     def __str__(self) -> str:
         who = f"{self.label} (top-{self.members} ensemble)" if self.ensemble else self.label
-        return f"{who} on {self.dataset}, seed {self.seed}"
+        return f"{who} on {self.dataset}" + ("" if self.external else f", seed {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,12 @@ class Plan(Sources, FrontEnds, Features):
             members = self.keep_best(run.dataset, run.variant) if run.seed.isdigit() else 1
             found += [run, replace(run, members=members)] if members > 1 else [run]
         return found
+
+    @cached_property
+    def submissions(self) -> list[Run]:
+        """What others submitted at this scale; the page of a study shows none."""
+        names = [] if self.study else cards.dataset_cards()
+        return [Run(dataset, EXTERNAL, name) for dataset in names for name in self.paths.submissions(dataset)]
 
     @property
     def summary(self) -> str:

@@ -45,9 +45,10 @@ class Verbs:
         added.add_argument("--shard", required=True, type=int)
         return added
 
-    def of_run(self, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+    def of_run(self, name: str, run: Callable, text: str, *, needed: bool = True) -> argparse.ArgumentParser:
+        """A verb of a run; unless `needed`, it may go without a variant."""
         added = self.of_dataset(name, run, text)
-        added.add_argument("--variant", required=True)
+        added.add_argument("--variant", required=needed)
         added.add_argument("--seed", default="0")
         added.add_argument("--device", choices=devices.CHOICES, help="default: the configuration's")
         added.add_argument("--gpus", type=int, help="how many to use (default: what the card asks for)")

@@ -3,10 +3,13 @@
 import json
 import logging
 
-from avsbench import cards
+from avsbench import cards, digest
+from avsbench.cli import external
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
 from avsbench.config import check_config, load_config
 from avsbench.engine import trackers
+from avsbench.errors import AvsbenchError
+from avsbench.paths import EXTERNAL
 from avsbench.plan import UNTRAINED, Plan
 from avsbench.plan_front_ends import PRETRAIN_DATASETS
 
@@ -30,7 +33,8 @@ def register(verbs: Verbs) -> None:
     added = verbs.of_run("predict", predict, "store the predictions of a run on the test split")
     added.add_argument("--condition", default="positive", choices=("positive",))
     added.add_argument("--ensemble", action="store_true", help="of the best epochs, where the recipe says keep_best")
-    added = verbs.of_run("score", score, "per-frame integers and every protocol of a stored prediction")
+    added = verbs.of_run("score", score, "per-frame integers and every protocol of a prediction", needed=False)
+    external.add_options(added)
     added.add_argument("--condition", default="positive", choices=("positive",))
     added.add_argument("--ensemble", action="store_true", help="of what predict --ensemble stored")
     pages = [verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")]
@@ -94,6 +98,16 @@ def predict(args) -> None:
 
 
 def score(args) -> None:
+    if args.predictions:
+        external.score(args)
+        return
+    if args.variant == EXTERNAL:
+        from avsbench.evaluation.external import score_again
+
+        score_again(plan_of(args).paths, args.dataset, args.seed, args.code or digest.stage("score"))
+        return
+    if not args.variant:
+        raise AvsbenchError("nothing to score", expected="--variant of a run of ours, or --predictions of others")
     from avsbench.evaluation.score import score_run
 
     run = (args.dataset, args.variant, args.seed)

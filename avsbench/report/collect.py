@@ -13,6 +13,7 @@ import pandas as pd
 from avsbench import cards
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.score import read_scores
+from avsbench.evaluation.submissions import Source
 from avsbench.metrics import metric
 from avsbench.paths import Paths
 from avsbench.plan import UNTRAINED, Run, Skip
@@ -39,7 +40,7 @@ class RunResult:
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
         clips_expected: clips of the test split, usable or not.
-        parameters, trainable: numbers of parameters, frozen encoders included.
+        parameters, trainable: numbers of parameters, frozen encoders included; None where others predicted.
         train_seconds: training and validation; None where nothing was trained.
         frames_per_second: of predicting; None where it was not stored.
         memory_mb: peak in 10^6 bytes, of the GPU where one was used, else of the process.
@@ -47,6 +48,7 @@ class RunResult:
         device: name of the device.
         finished: when, as run.json says.
         link: run.json, relative to the folder of the leaderboard.
+        source: of predictions that others made, what they declare; None for ours.
     """
 
     run: Run
@@ -61,8 +63,8 @@ class RunResult:
     image_size: int | None
     grids: dict[str, dict]
     clips_expected: int
-    parameters: int
-    trainable: int
+    parameters: int | None
+    trainable: int | None
     train_seconds: float | None
     frames_per_second: float | None
     memory_mb: float | None
@@ -70,6 +72,7 @@ class RunResult:
     device: str
     finished: str
     link: str
+    source: Source | None = None
 
     @property
     def votes_by_class(self) -> bool:
@@ -151,7 +154,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             hint="run it again, or choose in the configuration, under features, what the file says",
         )
     variant = cards.variant(run.variant)
-    grids = _grids(scores, variant.grids_on(cards.dataset(run.dataset)))
+    grids = read_grids(scores, variant.grids_on(cards.dataset(run.dataset)))
     try:
         return RunResult(
             run=run,
@@ -174,10 +177,15 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             code=record["code"],
             device=record.get("device", {}).get("name") or "-",
             finished=record.get("finished") or "-",
-            link=Path(os.path.relpath(file, Path(paths.leaderboard()).parent)).as_posix(),
+            link=link_to(file, paths),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _another_form(file, error) from None
+        raise another_form(file, error) from None
+
+
+def link_to(file: str, paths: Paths) -> str:
+    """A file as the leaderboard links to it."""
+    return Path(os.path.relpath(file, Path(paths.leaderboard()).parent)).as_posix()
 
 
 def _files(run: Run, paths: Paths) -> tuple[str, str]:
@@ -192,7 +200,7 @@ def _expected_clips(dataset: str, paths: Paths) -> int:
     return found["expected"] if found else cards.dataset(dataset).splits[paths.scale]["test"]
 
 
-def _grids(file: str, names: list[str]) -> dict[str, dict]:
+def read_grids(file: str, names: list[str]) -> dict[str, dict]:
     """Grid -> score row, each with all that tables read."""
     try:
         grids = {grid: read_scores(file, grid) for grid in names}
@@ -202,11 +210,12 @@ def _grids(file: str, names: list[str]) -> dict[str, dict]:
             for key in ("hard", "size", "clips", "frames"):
                 row[key]
     except (KeyError, TypeError, AttributeError) as error:
-        raise _another_form(file, error) from None
+        raise another_form(file, error) from None
     return grids
 
 
-def _another_form(file: str, error: Exception) -> AvsbenchError:
+def another_form(file: str, error: Exception) -> AvsbenchError:
+    """The error about a file that this version did not write."""
     return AvsbenchError(
         f"{file}: of another form than this version writes", found=repr(error), hint="remove it and run again"
     )
@@ -260,6 +269,7 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
             "init": result.init,
             "selection": result.selection,
             "members": result.members,
+            "source": result.source and str(result.source),
             "generator": result.run.generator,
             "grid": grid,
             "hard": bool(scores["hard"]),
@@ -291,10 +301,10 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
 
 TYPES = {
     "dataset": "string", "scale": "string", "variant": "string", "method": "string", "seed": "string", "init": "string",
-    "selection": "string", "members": "int64", "generator": "string", "grid": "string", "hard": "bool",
-    "protocol": "string", "metric": "string", "value": "float64", "unit": "string", "direction": "string",
-    "clips": "int64", "clips_expected": "int64", "frames": "int64", "image_size": "Int64", "parameters": "int64",
-    "trainable": "int64", "train_seconds": "float64", "frames_per_second": "float64", "memory_mb": "float64",
-    "code": "string", "device": "string", "finished": "string", "run_json": "string",
+    "selection": "string", "members": "int64", "source": "string", "generator": "string", "grid": "string",
+    "hard": "bool", "protocol": "string", "metric": "string", "value": "float64", "unit": "string",
+    "direction": "string", "clips": "int64", "clips_expected": "int64", "frames": "int64", "image_size": "Int64",
+    "parameters": "Int64", "trainable": "Int64", "train_seconds": "float64", "frames_per_second": "float64",
+    "memory_mb": "float64", "code": "string", "device": "string", "finished": "string", "run_json": "string",
 }  # fmt: skip
 """Columns of the long table; an empty one has them too."""

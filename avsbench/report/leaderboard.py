@@ -15,6 +15,7 @@ from avsbench.plan import Run, Skip
 from avsbench.report import published, tables
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import GRID
+from avsbench.report.external import read_external
 from avsbench.report.failures import Failure
 from avsbench.report.published_tables import measured_beside_published, published_tables
 
@@ -52,6 +53,7 @@ def write_leaderboard(
     runs: Iterable[Run],
     paths: Paths,
     skips: Iterable[Skip] = (),
+    submissions: Iterable[Run] = (),
     partial: bool = False,
     failures: Mapping[Run, Failure] | None = None,
 ) -> str:
@@ -60,6 +62,7 @@ def write_leaderboard(
     Args:
         runs: what the configuration asks for, in its order.
         skips: what the cards rule out.
+        submissions: what others predicted; rows beside ours, not counted among the planned ones.
         partial: write leaderboard.partial.md alone and leave the other two files as they are.
         failures: why runs have no score, where that is known.
 
@@ -68,10 +71,13 @@ def write_leaderboard(
     """
     runs = list(runs)
     results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
-    text = render_markdown(build_board(runs, results, absent, scale=paths.scale, partial=partial))
+    others, broken = read_external(submissions, paths, partial=partial)
+    board = build_board(runs, [*results, *others], [*absent, *broken], scale=paths.scale, partial=partial)
+    text = render_markdown(board)
     target = paths.leaderboard("md", partial=partial)
     if not partial:
-        write_table(long_table(results), paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
+        table = long_table([*results, *others])
+        write_table(table, paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
     return write_page(text, target, len(results), len(runs))
 
 
@@ -92,7 +98,7 @@ def write_table(table: pd.DataFrame, file: str, leftover: str) -> None:
 
 def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent], *, scale: str, partial: bool) -> Board:
     """All sections, in the order in which the data sets are first named."""
-    names = dict.fromkeys([run.dataset for run in runs] + [a.run.dataset for a in absent])
+    names = dict.fromkeys([run.dataset for run in runs] + [each.run.dataset for each in [*absent, *results]])
     sections = [
         section(
             cards.dataset(name),
@@ -105,7 +111,7 @@ def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent],
     strangers = [row.dataset for row in published.load() if row.dataset.lower() not in cards.dataset_cards()]
     return Board(
         scale=scale,
-        **progress(runs, results, absent),
+        **progress(runs, *([each for each in found if not each.run.external] for found in (results, absent))),
         partial=partial,
         sections=sections,
         other_sets={name: strangers.count(name) for name in dict.fromkeys(strangers)},
@@ -128,14 +134,15 @@ def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], s
     """One data set: ranked table, other protocols, cost, records, what is missing, what others published."""
     parts, rows = [], []
     for setting, title in tables.SETTINGS.items():
-        of_setting = [[each for each in found if tables.setting(each.run) == setting] for found in (results, absent)]
+        of_setting = [[each for each in found if tables.setting(each) == setting] for found in (results, absent)]
         ranked = tables.entries(card, *of_setting)
         if any(of_setting):
             parts.append(tables.headline(card, ranked, of_setting[1], scale, title))
         rows += [entry for _, entry in ranked]
     if rows:
         parts += [*tables.comparisons(card, rows), *tables.other_grids(card, rows)]
-        parts += [tables.cost(rows), tables.provenance(rows)]
+        parts += [tables.cost(rows)] if not all(entry.external for entry in rows) else []
+        parts += [tables.provenance(rows)]
     parts += tables.without_score(absent)
     parts += [*measured_beside_published(card, rows), *published_tables(card)]
     return tables.Section(titled(card.title, scale), about(card, results), parts)

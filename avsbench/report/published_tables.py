@@ -82,10 +82,11 @@ def measured_beside_published(card: DatasetCard, entries: list[Entry]) -> list[T
     """
     rows = []
     for entry in entries:
-        if entry.first.scale != "full" or entry.first.run.ensemble or not masks_as_published(entry.first.run):
+        run = entry.first.run
+        if entry.first.scale != "full" or run.ensemble or run.external or not masks_as_published(run):
             continue
         values = entry.first.grids[GRID]["values"]
         means = {name: entry.mean(name) for name in values}
-        found = compare_with_published(card.name, entry.first.run.variant, means, image_size=entry.first.image_size)
+        found = compare_with_published(card.name, run.variant, means, image_size=entry.first.image_size)
         rows += [(entry.name, entry.seeds, row) for row in found if row.published is not None]
     return [comparison_table("Measured beside published", rows, status=False)] if rows else []

@@ -76,6 +76,8 @@ class Entry:
 
     @property
     def seeds(self) -> str:
+        if self.external:
+            return NOTHING
         done = ", ".join(result.run.seed for result in self.results)
         return done if len(self.results) == self.planned else f"{done} ({len(self.results)} of {self.planned})"
 
@@ -100,6 +102,11 @@ class Entry:
         """Mean of what is known, in `form`."""
         known = [value for value in values if value is not None]
         return format(statistics.fmean(known), form) if known else NOTHING
+
+    @property
+    def external(self) -> bool:
+        """Somebody else's predictions: nothing is known of the network."""
+        return self.first.source is not None
 
     @property
     def fewest_clips(self) -> int:
@@ -151,9 +158,11 @@ SETTINGS = {"supervised": "", "zero-shot": "Zero-shot"}
 """Setting of a method's card -> title of the ranked table."""
 
 
-def setting(run) -> str:
+def setting(each: RunResult | Absent) -> str:
     """In which ranked table a run stands."""
-    return cards.variant(run.variant).method.setting
+    if each.run.external:
+        return each.source.setting if isinstance(each, RunResult) else "supervised"
+    return cards.variant(each.run.variant).method.setting
 
 
 def headline(
@@ -192,7 +201,8 @@ def headline(
 
 def remarks(card: DatasetCard, rows: list[Entry]) -> list[str]:
     """What must be known beside the numbers of some rows."""
-    return [*_incomplete(card, rows), *_imported(rows), *_generated(rows), *_deviations(rows), *_ensembles(rows)]
+    notes = [*_incomplete(card, rows), *_imported(rows), *_generated(rows), *_deviations(rows), *_ensembles(rows)]
+    return [*notes, *_external(rows)]
 
 
 def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:
@@ -250,9 +260,16 @@ def _ensembles(rows: list[Entry]) -> list[str]:
     return notes + ([f"Fewer epochs than asked for had a score: {', '.join(few)}."] if few else [])
 
 
+def _external(rows: list[Entry]) -> list[str]:
+    """Where rows of others come from."""
+    named = [f"{entry.name}: {entry.first.source}" for entry in rows if entry.external]
+    about = "External rows are predictions of others, scored here; what is said of them was not checked. "
+    return [f"{about}{'. '.join(named)}."] if named else []
+
+
 def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
     """A table per protocol, so that no two protocols share one."""
-    runs = [entry.first.run for entry in rows]
+    runs = [entry.first.run for entry in rows if not entry.external]
     calls = {run.variant: cards.variant(run.variant).fscore_batch_on(card.name) for run in runs}
     tables = []
     for protocol, names in comparison(card, calls.values()).items():
@@ -261,7 +278,7 @@ def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
             continue
         body = [[entry.name, entry.first.scale, *(entry.percent(name) for name in shown)] for entry in rows]
         notes = legend(shown)
-        if protocol == "B":
+        if protocol == "B" and calls:
             published = ", ".join(f"{variant} {k}" for variant, k in calls.items())
             notes.append(f"Clips per call of each variant's published F: {published}.")
         columns = ["variant", "scale", *map(header, shown)]
@@ -306,6 +323,7 @@ def cost(rows: list[Entry]) -> Table:
             ", ".join(dict.fromkeys(r.device for r in entry.results)),
         ]
         for entry in rows
+        if not entry.external
     ]
     columns = ["variant", "scale", ">parameters, M", ">trainable, M", ">training, min", ">frames/s", ">peak memory, MB",
                "device"]  # fmt: skip
