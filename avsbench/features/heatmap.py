@@ -12,14 +12,13 @@ from torch import Tensor
 from avsbench import cards
 from avsbench.cards import known
 from avsbench.features import Deriver
+from avsbench.features.boxes import SIDE
 from avsbench.features.crops import clip_pictures
 from avsbench.nn.audioclip import one_second
 from avsbench.nn.clip_visual import ClipVisual, clip_visual
 from avsbench.nn.esresnext import ESResNeXt, esresnext
 from avsbench.nn.weights import load_file
 
-SIDE = 224
-"""Of the picture that points and boxes belong to."""
 POOLS = ("surgery", "plain")
 
 
