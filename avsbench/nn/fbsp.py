@@ -89,8 +89,8 @@ class Spectrogram(nn.Module):
 
     def matrix(self, order: Tensor, bandwidth: Tensor, centre: Tensor) -> Tensor:
         """The analysis matrix, complex64 [R,size], of parameters [R]. Bandwidths are positive."""
-        order, bandwidth, centre = (x[:, None].float() for x in (order, bandwidth, centre))
-        time = (math.pi * torch.linspace(-1, 1, self.size, device="cpu") + EPSILON).to(order.device)
+        order, bandwidth, centre = order[:, None], bandwidth[:, None], centre[:, None]
+        time = (math.pi * torch.linspace(-1, 1, self.size, device="cpu") + EPSILON).to(order)
         spread = bandwidth * time / (order + EPSILON)
         spline = spread.sin() / spread
         # A negative number to a broken power, on the principal branch.
