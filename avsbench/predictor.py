@@ -12,14 +12,16 @@ from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.ensemble import Ensemble, member_files
-from avsbench.features import Generator, build
-from avsbench.features.maskige import coloured, of_frames
+from avsbench.features import MASKIGE, PROPOSALS, Deriver, Generator, build
+from avsbench.features.maskige import coloured
 from avsbench.features.settings import Setting, resolve
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.images import resize_image
 from avsbench.media.sound import Sound, read_wav
 from avsbench.paths import Paths
+from avsbench.store.features import derived
+from avsbench.store.masks import stacked
 
 
 def load(
@@ -45,7 +47,8 @@ def load(
             trained with `seed` (of scale full if there is one, else mini).
         ensemble: predict with the best epochs of that run together (recipe key `keep_best`).
         scale, image_size: by default what the weights were trained with.
-        features: feature -> what makes it, as in the configuration; by default what made those that the training saw.
+        features: feature -> what makes it, as in the configuration; by default what made those that the training saw,
+            or, where nothing was trained, what card and scale choose.
         results_root, weights_root: by default the folders of the project, whatever the working directory.
     """
     from avsbench.devices import pick_device
@@ -80,11 +83,14 @@ def load(
     for name in features or {}:
         cards.known(name, dict.fromkeys(chosen.features), "features", f"feature of {chosen.name}")
     wanted = {**described.get("features", {}), **(features or {})}
-    settings = {name: resolve(name, paths, wanted.get(name, {})) for name in chosen.features}
-    return Predictor(method, chosen, card, image_size, device, generators_of(settings, str(device)))
+    said = chosen.feature_settings
+    settings = {name: resolve(name, paths, wanted.get(name, {}), card=said.get(name)) for name in chosen.features}
+    return Predictor(method, chosen, card, image_size, device, generators_of(settings, str(device), scale, dataset))
 
 
-def generators_of(settings: dict[str, Setting], device: str) -> dict[str, tuple[Setting, Generator]]:
+def generators_of(
+    settings: dict[str, Setting], device: str, scale: str, dataset: str
+) -> dict[str, tuple[Setting, Generator | Deriver]]:
     """Feature -> what makes it, ready to run.
 
     Raises:
@@ -101,7 +107,7 @@ def generators_of(settings: dict[str, Setting], device: str) -> dict[str, tuple[
                 f'or predict-video … --features \'{{"{name}": {{"generator": "semantic_sam"}}}}\'',
             )
     return {
-        name: (setting, build(setting.card, setting.options, setting.weights, device))
+        name: (setting, build(setting.card, setting.options, setting.weights, device, scale, dataset))
         for name, setting in settings.items()
     }
 
@@ -133,7 +139,7 @@ class Predictor:
         dataset: DatasetCard,
         image_size: int,
         device: torch.device,
-        generators: dict[str, tuple[Setting, Generator]] | None = None,
+        generators: dict[str, tuple[Setting, Generator | Deriver]] | None = None,
     ):
         self.generators = generators or {}
         if missing := [name for name in variant.features if name not in self.generators]:
@@ -142,7 +148,8 @@ class Predictor:
                 found=", ".join(missing),
                 hint="avsbench.load finds what made those that the training saw",
             )
-        unknown = [name for name in variant.front_ends_on(dataset.name) if name not in FRONT_ENDS]
+        self._heard = [end for setting, _ in self.generators.values() for end in setting.card.front_ends]
+        unknown = [name for name in [*variant.front_ends_on(dataset.name), *self._heard] if name not in FRONT_ENDS]
         if unknown:
             raise AvsbenchError(
                 f"{variant.method.path}: unknown front end {', '.join(unknown)}",
@@ -206,32 +213,34 @@ class Predictor:
         if not own_size:
             frames = np.stack([resize_image(f, self.image_size, self.dataset.resize["test"]) for f in frames])
         frames = np.concatenate([frames, np.repeat(frames[-1:], length - real, axis=0)])
-        features = {name: self._feature(name, originals, frames) for name in self.generators}
         lacking = max(0, sound.rate - len(sound.samples))
         if lacking:
             sound = replace(sound, samples=np.pad(sound.samples, ((0, lacking), (0, 0))))
         heard = ClipSound.of(self.dataset, [sound], length)
         ends = self.variant.front_ends_on(self.dataset.name)
-        audio = {name: torch.from_numpy(FRONT_ENDS[name].compute(heard))[None] for name in ends}
+        audio = {name: FRONT_ENDS[name].compute(heard) for name in dict.fromkeys([*ends, *self._heard])}
         batch = Batch(
             frames=torch.from_numpy(frames).permute(0, 3, 1, 2)[None].contiguous(),
             real=torch.ones(1, length, dtype=torch.bool),
             clip_ids=["clip"],
-            audio=audio,
-            features=features,
+            audio={name: torch.from_numpy(audio[name])[None] for name in ends},
+            features={name: self._feature(name, originals, frames, audio) for name in self.generators},
         )
         return self.method.scores(self.method(batch.to(self.device)), tuple(size))[0, :real].float()
 
-    def _feature(self, name: str, originals: np.ndarray, frames: np.ndarray) -> Tensor:
-        """A feature as the store would hold it, uint8 [1,T,3,H,W]; frames added at the end repeat the last one."""
+    def _feature(self, name: str, originals: np.ndarray, frames: np.ndarray, audio: dict[str, np.ndarray]) -> Tensor:
+        """A feature as a batch would hold it, [1,T,...]; frames added at the end repeat the last one."""
         setting, generator = self.generators[name]
-        own_size = frames.shape[1:3] == originals.shape[1:3]
-        if setting.pictures == "native" and not own_size:
-            indices, _ = of_frames(generator, originals, self.image_size, self.dataset.resize["test"])
-        else:
-            indices, _ = of_frames(generator, frames[: len(originals)])
-        added = np.repeat(indices[-1:], len(frames) - len(originals), axis=0)
-        return torch.from_numpy(coloured(np.concatenate([indices, added])))[None]
+        real, side, seen = len(originals), None, frames[: len(originals)]
+        if setting.pictures == "native" and frames.shape[1:3] != originals.shape[1:3]:
+            side, seen = self.image_size, originals
+        heard = {end: audio[end][:real] for end in setting.card.front_ends}
+        made, _ = derived(setting, generator, seen, heard, side, self.dataset.resize["test"])
+        if name == MASKIGE:
+            made = coloured(made)
+        elif name == PROPOSALS:
+            made = stacked(made)
+        return torch.from_numpy(np.concatenate([made, np.repeat(made[-1:], len(frames) - real, axis=0)]))[None]
 
     def masks(self, logits: Tensor) -> np.ndarray:
         """The method's own decision from logits [T,K,h,w]: bool [T,h,w] (binary task) or class ids int64 [T,h,w]."""

@@ -12,8 +12,7 @@ import torch
 
 from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import IGNORE, Batch
-from avsbench.errors import AvsbenchError
-from avsbench.features import MASKIGE, maskige
+from avsbench.contract_checks import features as drawn
 
 RATE = 16000
 TONES = (440.0, 1760.0)
@@ -30,12 +29,6 @@ def synthetic_batch(variant: Variant, dataset: DatasetCard, image_size: int, see
     from avsbench.media.front_ends import FRONT_ENDS
     from avsbench.media.sound import Sound
 
-    strange = [name for name in variant.features if name != MASKIGE]
-    if strange:
-        raise AvsbenchError(
-            f"{variant.method.path}: the contract checks cannot make the features {', '.join(strange)}",
-            hint="teach avsbench/contract_checks/batches.py to draw them",
-        )
     random = np.random.default_rng(seed)
     height, width = (image_size * 3 // 4 + 1, image_size) if dataset.native else (image_size, image_size)
     longest, count = dataset.frames, len(TONES)
@@ -46,19 +39,20 @@ def synthetic_batch(variant: Variant, dataset: DatasetCard, image_size: int, see
     ends = {name: FRONT_ENDS[name] for name in variant.front_ends_on(dataset.name)}
     shapes = {name: end.frame_shape(still=longest == 1) for name, end in ends.items()}
     audio = {name: np.zeros((count, longest, *shape), np.float32) for name, shape in shapes.items()}
-    features = {name: np.zeros_like(frames).transpose(0, 1, 4, 2, 3) for name in variant.features}
+    features: dict[str, list[np.ndarray]] = {name: [] for name in variant.features}
     first_only = dataset.supervision.startswith("first frame")
     for clip, length in enumerate(lengths):
         label = 1 if dataset.task == "binary" else CLASSES[clip]
         # The first second always sounds: it may be the only one that has a mask.
         sounds = [second % 3 != 2 for second in range(length)]
+        discs = np.zeros((length, height, width), bool)
         for second, (picture, disc) in enumerate(_pictures(random, height, width, length, clip)):
-            frames[clip, second] = picture
-            for drawn in features.values():  # disc and ground as two masks, whether or not the disc sounds
-                drawn[clip, second] = maskige.coloured(maskige.index_image(np.stack([disc, ~disc]))[None])[0]
+            frames[clip, second], discs[second] = picture, disc
             if second == 0 or not first_only:
                 masks[clip, second] = np.where(disc & sounds[second], label, 0)
                 annotated[clip, second] = True
+        for name, clips in features.items():
+            clips.append(drawn.draw(name, frames[clip, :length], discs, sounds))
         tone = np.sin(2 * np.pi * TONES[clip] * np.arange(length * RATE) / RATE)
         tone *= np.repeat(np.asarray(sounds, float), RATE)
         sound = Sound(samples=(tone * 12000).astype(np.int16)[:, None], rate=RATE, position=_column(clip))
@@ -70,7 +64,7 @@ def synthetic_batch(variant: Variant, dataset: DatasetCard, image_size: int, see
         real=torch.tensor([[second < length for second in range(longest)] for length in lengths]),
         clip_ids=[f"clip{clip}" for clip in range(count)],
         audio={name: torch.from_numpy(array) for name, array in audio.items()},
-        features={name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in features.items()},
+        features={name: torch.from_numpy(drawn.padded(name, clips, longest)) for name, clips in features.items()},
         masks=torch.from_numpy(masks),
         annotated=torch.from_numpy(annotated),
     )

@@ -5,8 +5,6 @@ import math
 import shutil
 from pathlib import Path
 
-import numpy as np
-
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
 from avsbench.features.settings import Setting
@@ -62,9 +60,9 @@ def shard_bytes(card: DatasetCard, scale: str, split: str, image_size: int) -> i
     return -(-card.splits[scale][split] // card.shards[scale][split]) * clip
 
 
-def array_bytes(card: DatasetCard, scale: str, split: str, shape: tuple[int, ...], each: int = 4) -> int:
-    """What one shard of a front end or feature takes: [T, *shape] a clip, so many bytes a number."""
-    return -(-card.splits[scale][split] // card.shards[scale][split]) * card.frames * math.prod(shape) * each
+def array_bytes(card: DatasetCard, scale: str, split: str, frame: int) -> int:
+    """What one shard of a front end or feature takes, of so many bytes a frame."""
+    return -(-card.splits[scale][split] // card.shards[scale][split]) * card.frames * frame
 
 
 def before_extract(card: DatasetCard, plan: Plan) -> None:
@@ -88,7 +86,7 @@ def before_audio(card: DatasetCard, plan: Plan, shapes: dict[str, tuple[int, ...
         count = plan.shard_count(card.name, split)
         for name, shape in shapes.items():
             files = (plan.paths.audio(card.name, name, split, shard, count) for shard in range(count))
-            rest |= dict.fromkeys(files, array_bytes(card, plan.scale, split, shape))
+            rest |= dict.fromkeys(files, array_bytes(card, plan.scale, split, 4 * math.prod(shape)))
     _require_rest(rest, f"{', '.join(shapes)} of {card.name}")
 
 
@@ -99,14 +97,14 @@ def before_features(card: DatasetCard, plan: Plan, setting: Setting, split: str)
         split: that of the shard at hand, which is made whether or not a run of the configuration sees it.
     """
     side, rest = card.stored_size(plan.image_size), {}
-    dtype, shape = setting.frame((side, side) if side else (640, 480))
+    size = (side, side) if side else (640, 480)
     splits = [name for name in SPLITS if name in {split, *plan.feature_splits(card.name, setting.stored)}]
     for name in splits:
         count = plan.shard_count(card.name, name)
         files = (plan.paths.features(card.name, setting.stored, name, shard, count) for shard in range(count))
-        rest |= dict.fromkeys(files, array_bytes(card, plan.scale, name, shape, np.dtype(dtype).itemsize))
-    text = f"{setting.stored} of {card.name} {', '.join(splits)}, {dtype} {list(shape)} a frame"
-    _require_rest(rest, text)
+        rest |= dict.fromkeys(files, array_bytes(card, plan.scale, name, setting.frame_bytes(size)))
+    dtype, shape = setting.frame(size)
+    _require_rest(rest, f"{setting.stored} of {card.name} {', '.join(splits)} ({dtype} {list(shape)} a frame)")
 
 
 def _require_rest(sizes: dict[str, int], what: str) -> None:

@@ -149,9 +149,10 @@ class StoredData:
         alone = not variant.method.batch_independent or own_sizes(variant, dataset)
         self.validation_batch = 1 if alone else self.division.micro_batch
         clips = dataset.splits[spec.scale]
-        # What fits stays in memory, raw: three colours, a mask and the indices of a feature a pixel.
-        planes = 4 + len(variant.features)
-        inputs["cache"] = sum(clips.values()) * dataset.frames * spec.image_size**2 * planes < CACHE_BYTES
+        # What fits stays in memory, raw: three colours and a mask a pixel, and features.
+        size = (spec.image_size, spec.image_size)
+        frame = 4 * spec.image_size**2 + sum(made.frame_bytes(size) for made in spec.features.values())
+        inputs["cache"] = sum(clips.values()) * dataset.frames * frame < CACHE_BYTES
         inputs["image_size"] = spec.image_size
         inputs |= {"native": variant.native, "arrays": spec.arrays}
         transform = method.transforms(spec.recipe) if augment else None

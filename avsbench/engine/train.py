@@ -217,7 +217,7 @@ def _outcome(spec: RunSpec, progress: Progress, data: StoredData, compute: Compu
         "accumulation": data.division.accumulation,
         "compute": vars(compute),
         "deviations": [*data.division.notes, *compute.deviations],
-        "clips": {"train": len(data.training), "val": len(data.held_out)},
+        "clips": {"train": len(data.chosen), "val": len(data.held_out)},
         "steps": steps,
         "seconds": {**{k: round(v, 2) for k, v in seconds.items()}, "per_step": round(seconds["train"] / steps, 5)},
         "peak_memory_mb": progress.memory,
@@ -227,7 +227,8 @@ def _outcome(spec: RunSpec, progress: Progress, data: StoredData, compute: Compu
 
 def full_run_estimate(variant: Variant, dataset: DatasetCard, seconds_per_clip: float) -> dict:
     """Steps and hours of the full training at the pace of a smoke run, without validation; first steps are slow."""
-    recipe, clips = variant.recipe("full", dataset.name), dataset.splits["full"]["train"]
+    recipe = variant.recipe("full", dataset.name)
+    clips = round(dataset.splits["full"]["train"] * recipe.get("train_share", 1))
     steps = recipe["epochs"] * -(-clips // recipe["batch"])
     hours = round(seconds_per_clip * clips * recipe["epochs"] / 3600, 2)
     log.info("the full training: %d steps, about %.1f hours at this pace, validation apart", steps, hours)

@@ -38,7 +38,7 @@ def load_run(
     """The model of a run folder (`run.json`, and `weights.safetensors` unless nothing was trained).
 
     Args:
-        features: feature -> what makes it, where it is not what made those that the training saw.
+        features: feature -> what makes it, where it is not what made those that the run saw.
 
     Raises:
         AvsbenchError: the folder is no run; lists what is missing.
@@ -54,6 +54,10 @@ def load_run(
             expected="run.json and weights.safetensors, as in <results>/<scale>/<data set>/<variant>/<seed>",
             hint="train the run first, or name another folder",
         )
+    if weights not in needed:  # what a training saw, its weights say
+        made = record.get("features", {}).items()
+        known = {name: {key: about[key] for key in ("generator", "options", "pictures")} for name, about in made}
+        features = {**known, **(features or {})}
     return load(
         record["variant"],
         record["dataset"],

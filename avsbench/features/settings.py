@@ -6,6 +6,7 @@ All three stand in the name of what is stored, so that the arrays of two generat
 import functools
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,6 +81,13 @@ class Setting:
             return "uint8", (MASKS, -(-size[0] * size[1] // 8))  # a bit a pixel, before compression
         words = {**self.options, "height": size[0], "width": size[1]}
         return words.get(self.card.dtype, self.card.dtype), tuple(words.get(n, n) for n in self.card.shape)
+
+    def frame_bytes(self, size: tuple[int, int]) -> int:
+        """What is stored of a frame, in bytes."""
+        import numpy as np
+
+        dtype, shape = self.frame(size)
+        return np.dtype(dtype).itemsize * math.prod(shape)
 
     @property
     def record(self) -> dict:

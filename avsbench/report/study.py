@@ -154,7 +154,7 @@ def section(
     parts, rows = [], []
     for group in groups:
         shown = [entry for line in group for entry in entries(study, line, results, absent)]
-        parts.append(comparison(study, card, shown, titled=len(groups) > 1))
+        parts.append(comparison(study, card, shown, scale, titled=len(groups) > 1))
         rows += [entry for entry in shown if isinstance(entry, Row)]
     if rows:
         parts += [tables.cost(rows), tables.provenance(rows)]
@@ -190,13 +190,15 @@ def _kind(run: Run) -> str:
     return tables.entry_name(replace(run, variant="", features=()))
 
 
-def comparison(study: Study, card: DatasetCard, shown: list[Row | Missing], *, titled: bool) -> tables.Table:
+def comparison(
+    study: Study, card: DatasetCard, shown: list[Row | Missing], scale: str, *, titled: bool
+) -> tables.Table:
     """The table that answers the question: every metric beside its difference to the first row."""
     names = [name for name in study.columns if card.task in metric(name).tasks] or layout(card)["headline"]
     own = not study.variants  # each row has a variant of its own
     body = []
     for entry in shown:
-        head = [entry.label, *([entry.line.base] if own else []), describe(study.changes(entry.line.row))]
+        head = [entry.label, *([entry.line.base] if own else []), describe(changes(study, entry.line, scale))]
         if isinstance(entry, Missing):
             body.append([*head, entry.status, *[tables.NOTHING] * (2 * len(names) + 2)])
             continue
@@ -224,6 +226,13 @@ def reference(entry: Row, shown: list[Row | Missing]) -> Row | None:
     seeds = {result.run.seed for result in entry.results}
     paired = [each for each in first if seeds & {result.run.seed for result in each.results}]
     return (paired or first or [None])[0]
+
+
+def changes(study: Study, line: Line, scale: str) -> dict:
+    """What a row changes on this data set at this scale, as `recipe` and other keys."""
+    recipe = cards.variant(study.variant(line.row, line.base)).studied_recipe(scale, line.dataset)
+    others = {key: value for key, value in study.changes(line.row).items() if key not in ("recipe", "recipes")}
+    return ({"recipe": recipe} if recipe else {}) | others
 
 
 def describe(changes: Mapping, above: str = "") -> str:

@@ -24,6 +24,17 @@ class MaskWriter(FileWriter):
         self._sink.check()
 
 
+def stacked(masks: list[np.ndarray]) -> np.ndarray:
+    """Of each of T frames bool [n,H,W] -> uint8 [T,N,H,W] of 0 and 1, N those of the frame with most.
+
+    Masks that a frame lacks are all zero, at the end.
+    """
+    whole = np.zeros((len(masks), max(map(len, masks)), *masks[0].shape[1:]), np.uint8)
+    for place, found in zip(whole, masks, strict=True):
+        place[: len(found)] = found
+    return whole
+
+
 class MaskReader(FileReader):
     """Reads masks."""
 
@@ -36,12 +47,8 @@ class MaskReader(FileReader):
             return np.split(flat.reshape(-1, height, width), np.cumsum(stored.attrs["counts"])[:-1])
 
     def stacked(self, clip_id: str) -> np.ndarray:
-        """The masks of a clip, uint8 [T,N,H,W] of 0 and 1, N those of the frame with most; others end with zeros."""
-        stacks = self.masks(clip_id)
-        whole = np.zeros((len(stacks), max(map(len, stacks)), *stacks[0].shape[1:]), np.uint8)
-        for place, masks in zip(whole, stacks, strict=True):
-            place[: len(masks)] = masks
-        return whole
+        """The masks of a clip as `stacked` gives them, uint8 [T,N,H,W]."""
+        return stacked(self.masks(clip_id))
 
     def shape(self, clip_id: str) -> tuple[int, int, int]:
         """(T, H, W) of a clip; no mask is read."""
