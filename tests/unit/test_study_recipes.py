@@ -92,7 +92,7 @@ def test_a_fault_names_file_line_and_nearest(folder, old, new, message):
 
 # the studies of ACLP-FPN
 
-ORIGINS = {  # row -> weights of the visual and of the audio tower, what trains of the latter, factor on the towers' rate
+ORIGINS = {  # row -> weights of the visual and of the audio tower, what trains of the latter, rate of the towers
     "audioclip-audioclip": ("audioclip", "audioclip", "none", 0.1),
     "audioclip-trained": ("audioclip", "audioclip", "all", 0.1),
     "clip-audioclip": ("clip_rn50", "audioclip", "none", 0.1),
