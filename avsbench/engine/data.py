@@ -8,6 +8,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import pandas as pd
+
 from avsbench.cards import DatasetCard, Variant
 from avsbench.contract import Batch, Method
 from avsbench.engine.distributed import Group
@@ -35,6 +37,16 @@ def stored_features(spec: RunSpec, variant: Variant) -> dict[str, str]:
     if missing:
         raise AvsbenchError(f"{spec}: nothing says what makes {', '.join(missing)}", expected="RunSpec(features={…})")
     return {name: spec.features[name].stored for name in variant.features}
+
+
+def train_clips(count: int, share: float) -> list[int]:
+    """Numbers of the training clips that a run sees, of `count` in csv order; the same for every seed.
+
+    The draw of Sam4AVS (BMVC 2023), which is that of pandas with a fixed seed. Its order does not count: the clips are
+    shuffled in each epoch.
+    """
+    clips = pd.Series(range(count))
+    return clips.tolist() if share == 1 else sorted(clips.sample(frac=share, random_state=0))
 
 
 @dataclass(frozen=True)
@@ -161,18 +173,20 @@ class StoredData:
             transform = SomeFrames(self.frames, transform)
         self.training = ClipDataset(spec.paths, dataset, "train", **inputs, transform=transform, masks=True)
         self.held_out = ClipDataset(spec.paths, dataset, "val", **inputs, transform=None, masks=True)
-        for split, clips in (("train", self.training), ("val", self.held_out)):
+        self.chosen = train_clips(len(self.training), spec.recipe.get("train_share", 1.0))
+        for split, clips in (("train", self.chosen), ("val", self.held_out)):
             if not len(clips):
                 raise AvsbenchError(f"{spec.paths.index(dataset.name, split)}: no clips", expected="at least one clip")
-        self.steps_per_epoch = -(-len(self.training) // self.batch)
+        self.steps_per_epoch = -(-len(self.chosen) // self.batch)
         if "epoch_steps" in spec.recipe:
             self.steps_per_epoch = min(self.steps_per_epoch, spec.recipe["epoch_steps"])
 
     def train(self, epoch: int, skip: int) -> Iterator[list[Share]]:
         """This process's shares of each step of one epoch, without the first `skip` steps."""
         seed = int(self.spec.seed)
-        steps = epoch_batches(len(self.training), self.batch, seed=seed, epoch=epoch, shuffle=True)
-        planned = [self.division.shares(step, self.group.rank) for step in steps[skip : self.steps_per_epoch]]
+        steps = epoch_batches(len(self.chosen), self.batch, seed=seed, epoch=epoch, shuffle=True)
+        clips = [[self.chosen[number] for number in step] for step in steps[skip : self.steps_per_epoch]]
+        planned = [self.division.shares(step, self.group.rank) for step in clips]
         batches = iter(
             load_batches(
                 self.training,
