@@ -40,9 +40,20 @@ Ask = Callable[[Batch], Iterator[dict[str, Tensor]]]
 
 
 class ZeroShot(Method):
-    """Hard masks, frame by frame. A subclass defines `segment`."""
+    """Hard masks, frame by frame. A subclass defines `segment`.
+
+    Args:
+        quirks: `reference` says in the log where the published programs stop with an error: the mask is empty there.
+
+    Attributes:
+        mute: frames of the batch that give nothing to ask.
+    """
 
     trainable = False
+
+    def __init__(self, quirks: str):
+        super().__init__()
+        self.quirks, self.mute = quirks, 0
 
     def segment(self, batch: Batch) -> list[Tensor]:
         """One mask of each real frame, bool [H,W], all of one size."""
@@ -50,7 +61,13 @@ class ZeroShot(Method):
 
     def forward(self, batch: Batch) -> Output:
         """`masks`: bool [B,T,H,W], empty where frames are padding."""
+        self.mute = 0
         found = torch.stack(self.segment(batch))
+        if self.mute and self.quirks == "reference":
+            clips = ", ".join(batch.clip_ids)
+            log.warning(
+                "%s: the published program stops at %d of the frames; their masks are empty here", clips, self.mute
+            )
         masks = found.new_zeros(*batch.real.shape, *found.shape[1:])
         masks[batch.real] = found
         return {"masks": masks}
@@ -68,13 +85,13 @@ class Prompted(ZeroShot):
         segmenter: takes the feature `image_embedding`.
         ask: what it is asked.
         selection: which of three answers counts: `max_score` or `max_area`; None: it gives one alone.
-        quirks: `reference` says in the log where the published programs stop with an error: the mask is empty there.
+        quirks: see ZeroShot.
     """
 
     def __init__(self, segmenter: Promptable, ask: Ask, *, selection: str | None, quirks: str):
-        super().__init__()
+        super().__init__(quirks)
         self.segmenter = segmenter.requires_grad_(False)
-        self.ask, self.selection, self.quirks = ask, selection, quirks
+        self.ask, self.selection = ask, selection
 
     def segment(self, batch: Batch) -> list[Tensor]:
         embeddings = batch.feature("image_embedding")[batch.real]
@@ -83,8 +100,7 @@ class Prompted(ZeroShot):
     def _union(self, embedding: Tensor, asked: dict[str, Tensor]) -> Tensor:
         size = (SIDE, SIDE)
         if not next(iter(asked.values())).numel():
-            if self.quirks == "reference" and self.selection:
-                log.warning("a frame gives nothing to ask; the published program would stop, here its mask is empty")
+            self.mute += self.selection is not None  # no boxes of a detector: published as an empty mask
             return torch.zeros(size, dtype=torch.bool, device=embedding.device)
         masks, scores = self.segmenter.masks(embedding, size, **asked, several=self.selection is not None)
         return select(masks, scores, self.selection or "max_score").any(dim=0)
@@ -133,10 +149,10 @@ class NoPrompt(ZeroShot):
         quirks: str,
         at_once: int = 64,
     ):
-        super().__init__()
+        super().__init__(quirks)
         self.visual, self.audio = visual.requires_grad_(False), audio.requires_grad_(False)
         self.front_end, self.side, self.repeats = front_end, side, repeats
-        self.threshold, self.quirks, self.at_once = threshold, quirks, at_once
+        self.threshold, self.at_once = threshold, at_once
 
     def segment(self, batch: Batch) -> list[Tensor]:
         real = batch.real
@@ -148,8 +164,7 @@ class NoPrompt(ZeroShot):
         """The union of the masks [N,H,W] that sound, [H,W]."""
         crops, numbers = masked_crops(frame, masks, self.side, self.quirks)
         if not len(crops):
-            if self.quirks == "reference":
-                log.warning("a frame without masks; the published program would stop, here its mask is empty")
+            self.mute += 1
             return masks[:0].any(dim=0)
         if self.quirks == "reference":
             numbers = torch.arange(len(numbers), device=numbers.device)
