@@ -31,7 +31,7 @@ _SETTINGS = ("input_resolution", "context_length", "vocab_size")
 
 
 def tower_state(state: dict[str, Tensor], tower: str) -> dict[str, Tensor]:
-    """What a file holds of one tower, without the prefix; a file without any prefixed name is that tower's alone.
+    """What a file holds of one tower, without the prefix; a file with none of its names there is taken as it is.
 
     Args:
         state: a published file, or one of ours.

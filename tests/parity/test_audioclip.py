@@ -21,10 +21,9 @@ SOUNDS = {"int16": "wave", "unit": "wave", "repeat5": "wave_one_second", "s48k":
 """Case -> name of its sound."""
 
 
-def empty(build, **options):
-    """A tower without numbers, to be filled; its constants are kept."""
-    module = build("full", **options).eval()
-    return module.requires_grad_(False)
+def full(build, **options):
+    """A tower of the published size, ready to be filled and asked."""
+    return build("full", **options).eval().requires_grad_(False)
 
 
 def load(module, fixture):
@@ -38,7 +37,7 @@ def load(module, fixture):
 @pytest.mark.parametrize("folder", folders.fixtures("audioclip", "visual"))
 def test_visual(folder):
     fixture = Fixture(folder)
-    tower = load(empty(clip_visual), fixture)
+    tower = load(full(clip_visual), fixture)
     assert sum(p.numel() for p in tower.parameters()) == fixture.about["parameters"]
     seen = {"stem": tower.stem(fixture.images)}
     for index in range(4):
@@ -54,7 +53,7 @@ def test_visual(folder):
 @pytest.mark.parametrize("folder", folders.fixtures("clip_surgery", "attention_pool"))
 def test_surgery(folder):
     fixture = Fixture(folder)
-    tower = load(empty(clip_visual), fixture)
+    tower = load(full(clip_visual), fixture)
     x = tower(fixture.images)[-1]
     fixture.check("x4", x, (1, 64))
     image, cells = tower.pool(x, surgery=True)
@@ -83,7 +82,7 @@ def towers():
 
 def tower_of(towers, folder, amplitude):
     if (folder, amplitude) not in towers:
-        towers[folder, amplitude] = load(empty(esresnext, amplitude=amplitude), Fixture(folder))
+        towers[folder, amplitude] = load(full(esresnext, amplitude=amplitude), Fixture(folder))
     return towers[folder, amplitude]
 
 
@@ -133,7 +132,7 @@ def test_analysis_matrix(folder, towers):
 @pytest.mark.parametrize("folder", folders.fixtures("audioclip", "text"))
 def test_text(folder):
     fixture = Fixture(folder)
-    tower, seen = load(empty(clip_text), fixture), {}
+    tower, seen = load(full(clip_text), fixture), {}
     tower.blocks[0].register_forward_hook(lambda _, inputs, output: seen.update(block0=output))
     embedding = tower(torch.from_numpy(fixture.expected["tokens"]))
     assert fixture.check("block0", seen["block0"], (1, 8, 8)) < 1e-5
@@ -144,7 +143,7 @@ def test_text(folder):
 def test_joint(folder):
     fixture = Fixture(folder)
     keys = json.loads((folders.HERE / "audioclip" / "keys.json").read_text())
-    model = empty(audioclip, amplitude="reference")
+    model = full(audioclip, amplitude="reference")
     model.load_pretrained(filled(keys))
     embeddings = {
         "sound": model.audio(one_second(wave("wave_one_second", (2, 1, 44100))[:, 0])),
