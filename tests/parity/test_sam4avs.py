@@ -19,7 +19,7 @@ from avsbench.features.heatmap import cosines, heatmaps
 from avsbench.metrics.binary import binary_counts, frame_iou
 from avsbench.metrics.fscore import binary_video_scores, level_histograms, threshold_curves
 from avsbench.nn.clip_visual import clip_visual
-from avsbench.nn.esresnext import ESResNeXt
+from avsbench.nn.esresnext import esresnext
 
 from . import folders
 from .audioclip_fill import Fixture, blocks, filled
@@ -152,7 +152,7 @@ def test_no_prompt(folder, tower):
     assert numbers.tolist() == [0, 1, 2, 3]
     assert fixture.check("crops", crops, (1, 1, 8, 8)) < 1e-5
     network = MODULE.NoPrompt(
-        tower, ESResNeXt(), front_end="clap_wave", side=SIDE, repeats=1, threshold=0.5, quirks="reference"
+        tower, esresnext("mini"), front_end="clap_wave", side=SIDE, repeats=1, threshold=0.5, quirks="reference"
     )
     sound = fixture.numbers("noprompt/audio", (1, 1024))[0]
     assert fixture.check("cosine", network.cosines(crops, sound)) < 1e-5
