@@ -80,7 +80,9 @@ class Spectrogram(nn.Module):
         """
         parameters = [self.order, self.bandwidth, self.centre]
         if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
-            return self.matrix(*map(_unit_gradient, parameters))
+            for parameter in parameters:
+                _learn_by_unit_gradients(parameter)
+            return self.matrix(*parameters)
         with torch.inference_mode(False), torch.no_grad():  # whoever asks first, training must be able to use it
             current = torch.stack(parameters)
             if self._kept is None or self._kept[0].device != current.device or not torch.equal(self._kept[0], current):
@@ -113,10 +115,11 @@ def blackman_harris(length: int) -> Tensor:
     return sum(terms).float()
 
 
-def _unit_gradient(parameter: Tensor) -> Tensor:
-    """The same values; the gradient that comes back is divided by its largest entry, as the authors trained."""
-    if not parameter.requires_grad:
-        return parameter
-    values = parameter.view_as(parameter)
-    values.register_hook(lambda gradient: gradient / (gradient.abs().max() + EPSILON))
-    return values
+def _learn_by_unit_gradients(parameter: nn.Parameter) -> None:
+    """From now on divide its gradients by their largest entry, as the authors trained. Copies have to be told again."""
+    if parameter.requires_grad and _divide_by_largest not in (parameter._backward_hooks or {}).values():
+        parameter.register_hook(_divide_by_largest)
+
+
+def _divide_by_largest(gradient: Tensor) -> Tensor:
+    return gradient / (gradient.abs().max() + EPSILON)

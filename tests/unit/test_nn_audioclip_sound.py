@@ -228,6 +228,16 @@ def test_gradients_of_the_matrix_are_true():
     torch.autograd.gradcheck(spectrogram.matrix, [x.requires_grad_() for x in draws], atol=1e-6)
 
 
+def test_gradients_of_several_uses_are_divided_once():
+    """The regulariser works on the matrix of the forward pass; what is divided is the sum."""
+    spectrogram = small()
+    for _ in range(2):
+        (spectrogram(WAVE).square().mean() + 1e4 * spectrogram.norm_loss()).backward()
+        parameters = (spectrogram.order, spectrogram.bandwidth, spectrogram.centre)
+        assert [p.grad.abs().max().item() for p in parameters] == pytest.approx([1, 1, 1], rel=1e-5)
+        spectrogram.zero_grad()
+
+
 def test_only_what_learns_is_touched():
     spectrogram = small()
     spectrogram.order.requires_grad_(False)
