@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -248,11 +249,12 @@ def _report(predictions: Path, file: str, faults: list[Fault], form: Form) -> No
     """List faults by kind; raises AvsbenchError unless all are files too many."""
     if not faults:
         return
+    faults = [_within(predictions, fault) for fault in faults]
     with atomic(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as out:
         csv.writer(out, lineterminator="\n").writerows([("kind", "file", "why"), *map(_line, faults)])
     counts = Counter(fault.kind for fault in faults)
     lines = []
-    for kind, count in sorted(counts.items(), key=lambda pair: pair[0] == EXTRA):
+    for kind, count in sorted(counts.items(), key=lambda pair: (pair[0] == EXTRA, pair[0] != MISSING, pair[0])):
         lines.append(f"{kind}: {count}")
         shown = [fault for fault in faults if fault.kind == kind][:SHOWN]
         lines += [f"  {fault.name} ({fault.why})" for fault in shown]
@@ -267,6 +269,11 @@ def _report(predictions: Path, file: str, faults: list[Fault], form: Form) -> No
         expected="one prediction of each annotated frame of the test split",
         hint="; ".join([f"all are listed in {file}", *_advice(counts, form)]),
     )
+
+
+def _within(predictions: Path, fault: Fault) -> Fault:
+    """The same with files named from the folder of predictions on."""
+    return Fault(fault.kind, *(text.replace(f"{predictions}{os.sep}", "") for text in (fault.name, fault.why)))
 
 
 def _line(fault: Fault) -> tuple[str, str, str]:
@@ -286,7 +293,7 @@ def _advice(counts: Counter, form: Form) -> list[str]:
 
 
 def _nothing(predictions: Path, card: DatasetCard, paths: Paths, clip: str, found: Files) -> AvsbenchError:
-    names = "\n    ".join(["", *(f"{fault.name} ({fault.why})" for fault in found.faults[:SHOWN])])
+    names = "\n    ".join(["", *(f"{fault.name} ({fault.why})" for fault in found.faults[:3])])
     pattern = _NAMES[card.family if card.family in _NAMES else card.name]
     return AvsbenchError(
         f"{predictions}: no file is named after a clip of the test split of {card.name} at scale {paths.scale}",

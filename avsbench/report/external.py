@@ -1,5 +1,6 @@
 """What others predicted: the table that scoring prints, and rows of the leaderboard, marked and with their source."""
 
+import math
 from collections.abc import Iterable
 
 from avsbench.cards import DatasetCard
@@ -14,21 +15,27 @@ from avsbench.report.tables import NOTHING, Table, header
 
 
 def score_table(card: DatasetCard, values: dict, *, hard: bool) -> Table:
-    """Every metric of one set of predictions, protocol by protocol, the headline of the data set first."""
+    """Every metric of one set of predictions; the headline of the data set first, then protocol by protocol."""
     first = layout(card)["headline"]
-    names = [name for name in first if name in values]
-    names += sorted((name for name in values if name not in first), key=lambda name: metric(name).protocol)
+    main = metric(first[0]).protocol
     body = []
-    for name in names:
+    for name in sorted(values, key=lambda name: _place(name, first, main)):
         of = metric(name)
         mark = ", hard masks" if hard and of.protocol == "B" else ""
-        value = NOTHING if values[name] is None else f"{100 * values[name]:.2f}"
+        known = values[name] is not None and math.isfinite(values[name])
+        value = f"{100 * values[name]:.2f}" if known else NOTHING
         better = header(name)[-1] if of.direction != "none" else ""
         body.append([of.protocol + mark, f"`{name}`", value, better, of.title])
     notes = ["Percent. Numbers of two protocols do not compare."]
     if hard:
         notes.append("Hard masks leave protocol B no threshold to choose; `f_at_0.5` (A) is the F of the masks.")
     return Table("", ["protocol", "metric", ">score", "better", "what is averaged"], body, notes)
+
+
+def _place(name: str, first: list[str], main: str) -> tuple:
+    """Equal places keep their order."""
+    protocol = metric(name).protocol
+    return (name not in first, first.index(name) if name in first else (protocol != main, protocol))
 
 
 def read_external(runs: Iterable[Run], paths: Paths, *, partial: bool = False) -> tuple[list[RunResult], list[Absent]]:

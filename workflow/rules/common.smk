@@ -3,6 +3,7 @@ import re
 
 from avsbench import cards, digest, plan, workflow as house
 from avsbench.config import check_config
+from avsbench.paths import EXTERNAL
 
 for file in workflow.configfiles:
     cards.read_yaml(file, "config", partial=True)
@@ -15,6 +16,7 @@ house.pass_on(PLAN)
 if workflow.is_main_process:  # a job of a cluster reads this file too
     house.release_stale_lock()
     house.refresh_manifests(PLAN)
+    house.refresh_submissions(PLAN)
 
 
 wildcard_constraints:
@@ -25,6 +27,7 @@ wildcard_constraints:
     seed=r"\d+|official|none",
     variant="|".join(map(re.escape, PLAN.variants)),
     condition="positive",
+    submission=r"[A-Za-z][\w.-]*",
 
 
 def of_card(key):

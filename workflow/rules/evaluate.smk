@@ -108,3 +108,31 @@ use rule score as score_ensemble with:
         ensemble="--ensemble",
     message:
         "score the ensemble of {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}"
+
+
+# What others submitted (`avsbench submit`): stored and scored by the verb; again when data or the scores' code change.
+rule score_external:
+    input:
+        predictions=PATHS.predictions("{dataset}", EXTERNAL, "{submission}"),
+        index=PATHS.index("{dataset}", "test"),
+        complete=ancient(PATHS.complete("{dataset}", "test")),
+        truth=lambda w: PLAN.shards(w.dataset, "test"),
+    output:
+        frames=PATHS.frame_scores("{dataset}", EXTERNAL, "{submission}"),
+        scores=PATHS.scores("{dataset}", EXTERNAL, "{submission}"),
+    log:
+        PATHS.log("score", "{dataset}", EXTERNAL, "{submission}"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        options=OPTIONS,
+        code=digest.stage("score"),
+        external=EXTERNAL,
+    message:
+        "score {wildcards.submission}, submitted to {wildcards.dataset}"
+    shell:
+        "avsbench score --dataset {wildcards.dataset} --variant {params.external} --seed {wildcards.submission} "
+        "{params.options} --log {log}"

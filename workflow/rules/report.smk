@@ -11,6 +11,11 @@ rule:
             PATHS.scores(r.dataset, r.variant, r.seed, ensemble=r.ensemble)
             for r in PLAN.rows
         ],
+        submissions=[
+            file(r.dataset, r.variant, r.seed)
+            for r in PLAN.submissions
+            for file in (PATHS.run_json, PATHS.scores)
+        ],
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
         markdown=report(
