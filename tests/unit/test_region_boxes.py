@@ -36,7 +36,7 @@ def naming(network, **options):
 
 
 def scene():
-    """Grey, with a red thing in rows 10 to 29 and columns 40 to 55, and a blue one in rows 36 to 59, columns 4 to 23."""
+    """Grey, with a red thing in rows 10 to 29, columns 40 to 55, and a blue one in rows 36 to 59, columns 4 to 23."""
     picture = np.full((64, 64, 3), 128, np.uint8)
     picture[10:30, 40:56] = (230, 20, 20)
     picture[36:60, 4:24] = (20, 20, 230)
