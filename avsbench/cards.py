@@ -79,6 +79,7 @@ class Variant:
     datasets: list
     fscore_batch: int | dict
     recipe_override: dict
+    scale_recipes: dict = field(default_factory=dict)
     changes: dict = field(default_factory=dict)
     feature_settings: dict = field(default_factory=dict)
 
@@ -157,7 +158,8 @@ class Variant:
                 hint="add the recipe to the card, or choose another scale",
             )
         studied = self.studied_recipe(scale, dataset)
-        layers = [recipes["default"], recipes.get(dataset, {}), self.recipe_override, studied]
+        own = _recipe_of({"recipe": self.recipe_override, "recipes": self.scale_recipes}, scale, dataset)
+        layers = [recipes["default"], recipes.get(dataset, {}), own, studied]
         if scale == "smoke":
             batch = min(functools.reduce(merge, layers, {}).get("batch", 1), SMOKE_CLIPS // SMOKE_RECIPE["epoch_steps"])
             layers += [SMOKE_RECIPE, {"batch": batch}, self.method.recipes.get("smoke", {}).get("default", {})]
@@ -165,10 +167,8 @@ class Variant:
         return functools.reduce(merge, [*layers, override or {}, {} if scale == "smoke" else studied], {})
 
     def studied_recipe(self, scale: str, dataset: str) -> dict:
-        """What the row of a study changes of the recipe: `recipe`, and over it the `recipes` of a scale."""
-        layers = self.changes.get("recipes", {}).get("full" if scale == "smoke" else scale, {})
-        every = [self.changes.get("recipe", {}), layers.get("default", {}), layers.get(dataset, {})]
-        return functools.reduce(merge, every, {})
+        """What the row of a study changes of the recipe."""
+        return _recipe_of(self.changes, scale, dataset)
 
     def resources(self, scale: str) -> dict:
         """gpu, mem_mb, runtime and threads; a smoke run takes what a full one does, for half an hour at most."""
@@ -340,6 +340,7 @@ def read_method_card(path: Path) -> MethodCard:
             datasets=options.get("datasets", content["datasets"]),
             fscore_batch=calls,
             recipe_override=options.get("recipe", {}),
+            scale_recipes=options.get("recipes", {}),
             feature_settings=options.get("features", {}),
         )
     return card
@@ -382,6 +383,12 @@ def variant(name: str) -> Variant:
 def encoder(name: str) -> EncoderCard:
     """One pretrained encoder; an unknown name names the nearest known one."""
     return known(name, encoder_cards(), "encoder", "encoder")
+
+
+def _recipe_of(changes: dict, scale: str, dataset: str) -> dict:
+    """What a variant, or the row of a study, changes of the recipe: `recipe`, and over it the `recipes` of a scale."""
+    layers = changes.get("recipes", {}).get("full" if scale == "smoke" else scale, {})
+    return functools.reduce(merge, [changes.get("recipe", {}), layers.get("default", {}), layers.get(dataset, {})], {})
 
 
 def _choice(value, dataset: str):

@@ -31,6 +31,7 @@ class Batch:
         features: feature name -> Tensor [B,T,...].
         masks: int64 [B,T,H,W] class ids (binary: 0/1), 255 = ignore or not annotated; None in predict.
         annotated: bool [B,T], True where a ground-truth mask exists and trains; None in predict.
+        aligned: bool [B], False for a clip with a sound that is not its own; None unless a recipe mixes such clips in.
     """
 
     frames: Tensor
@@ -40,6 +41,7 @@ class Batch:
     features: dict[str, Tensor] = field(default_factory=dict)
     masks: Tensor | None = None
     annotated: Tensor | None = None
+    aligned: Tensor | None = None
 
     def to(self, device, non_blocking: bool = True) -> "Batch":
         """The same batch with every tensor on `device`."""

@@ -18,7 +18,7 @@ PLUMBING = frozenset(
         f"avsbench.{name}"
         for name in ("plan_features", "plan_front_ends", "plan_sources", "features", "features.settings")
     ]
-    + [f"avsbench.{name}" for name in ("study_cards", "studies")]
+    + [f"avsbench.{name}" for name in ("study_cards", "studies", "plan_conditions")]
     + ["avsbench.closed_yaml", "avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
 )
 """Modules that move files and messages about but decide no number. What cards say reaches a rule by its settings."""
@@ -36,15 +36,17 @@ STAGES = {
     "features": ["avsbench.store.features", "avsbench.datasets"],
     "index": ["avsbench.store.index"],
     "check_split": ["avsbench.store.complete"],
+    "negatives": ["avsbench.store.offscreen"],
     "pretrain": ["avsbench.engine.pretrain"],
     "train": ["avsbench.engine.train"],
     "official": ["avsbench.engine.official"],
     "predict": ["avsbench.engine.predict"],
+    "conditions": ["avsbench.engine.conditions"],
     "score": ["avsbench.evaluation.score"],
     "report": ["avsbench.report.leaderboard"],
     "study": ["avsbench.report.study"],
 }
-"""Stage -> entry modules. `train` and `predict` add the files of the method."""
+"""Stage -> entry modules. `train`, `predict` and `conditions` add the files of the method."""
 
 _VPO_TABLES = ["datasets/vpo_build/*.yaml"]
 DATA_FILES = {

@@ -12,6 +12,7 @@ from avsbench import cards, studies
 from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE
 from avsbench.paths import EXTERNAL, Paths
+from avsbench.plan_conditions import Conditions
 from avsbench.plan_features import Features
 from avsbench.plan_front_ends import FrontEnds
 from avsbench.plan_sources import Sources, compact
@@ -73,7 +74,7 @@ class Skip:
     reason: str
 
 
-class Plan(Sources, FrontEnds, Features):
+class Plan(Sources, FrontEnds, Features, Conditions):
     """Everything the workflow asks about a checked configuration."""
 
     def __init__(self, config: dict):

@@ -19,6 +19,8 @@ def register(verbs: Verbs) -> None:
     verbs.of_shard("native", native, "original pictures of one shard, for methods that ask for them")
     added = verbs.of_dataset("index", index, "table of a split: a row per clip")
     added.add_argument("--split", required=True, choices=SPLITS)
+    added = verbs.of_dataset("negatives", negatives, "whose sound a clip gets from outside its picture")
+    added.add_argument("--split", required=True, choices=SPLITS)
     added = verbs.of_dataset("check-split", check_split, "refuse a split that lacks clips")
     added.add_argument("--split", required=True, choices=SPLITS)
     added.add_argument("--allow-incomplete", action="store_true", help="accept a split with faulty clips")
@@ -96,6 +98,12 @@ def index(args) -> None:
 
     plan = plan_of(args)
     build_index(card=cards.dataset(args.dataset), scale=plan.scale, split=args.split, paths=plan.paths)
+
+
+def negatives(args) -> None:
+    from avsbench.store.offscreen import write_negatives
+
+    write_negatives(cards.dataset(args.dataset), args.split, plan_of(args).paths)
 
 
 def check_split(args) -> None:

@@ -11,9 +11,12 @@ from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
 from avsbench.paths import EXTERNAL
 from avsbench.plan import UNTRAINED, Plan
+from avsbench.plan_conditions import CONDITIONS, REFERENCE
 from avsbench.plan_front_ends import PRETRAIN_DATASETS
 
 log = logging.getLogger("avsbench")
+
+POSITIVE = "positive"
 
 
 def register(verbs: Verbs) -> None:
@@ -31,11 +34,11 @@ def register(verbs: Verbs) -> None:
     verbs.of_run("official", official, "take the authors' checkpoint as a run")
     verbs.of_run("describe", describe, "write run.json of a method without training")
     added = verbs.of_run("predict", predict, "store the predictions of a run on the test split")
-    added.add_argument("--condition", default="positive", choices=("positive",))
+    _add_conditions(added)
     added.add_argument("--ensemble", action="store_true", help="of the best epochs, where the recipe says keep_best")
     added = verbs.of_run("score", score, "per-frame integers and every protocol of a prediction", needed=False)
     external.add_options(added)
-    added.add_argument("--condition", default="positive", choices=("positive",))
+    _add_conditions(added)
     added.add_argument("--ensemble", action="store_true", help="of what predict --ensemble stored")
     pages = [verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")]
     pages.append(verbs.verb("study", leaderboard, "write the page of a study from complete runs"))
@@ -43,6 +46,13 @@ def register(verbs: Verbs) -> None:
     for added in pages:
         added.add_argument("--config-json", help="the effective configuration of a workflow")
         added.add_argument("--partial", action="store_true", help="write <page>.partial.md from what exists")
+
+
+def _add_conditions(added) -> None:
+    names = [POSITIVE, *(f"{name}{end}" for end in ("", REFERENCE) for name in CONDITIONS)]
+    added.add_argument(
+        "--condition", action="append", choices=names, help="again for each; default: the sound of the clips"
+    )
 
 
 def fetch_weights(args) -> None:
@@ -89,12 +99,17 @@ def describe(args) -> None:
 
 
 def predict(args) -> None:
+    from avsbench.engine.conditions import predict_conditions
     from avsbench.engine.predict import predict_run
     from avsbench.store.complete import require_complete
 
     spec = run_spec(args)
     require_complete(spec.paths, args.dataset, ("test",))
-    predict_run(spec, condition=args.condition, ensemble=args.ensemble)
+    asked = args.condition or [POSITIVE]
+    if POSITIVE in asked:
+        predict_run(spec, ensemble=args.ensemble)
+    if negatives := [condition for condition in asked if condition != POSITIVE]:
+        predict_conditions(spec, negatives)
 
 
 def score(args) -> None:
@@ -111,7 +126,8 @@ def score(args) -> None:
     from avsbench.evaluation.score import score_run
 
     run = (args.dataset, args.variant, args.seed)
-    score_run(plan_of(args).paths, *run, condition=args.condition, ensemble=args.ensemble)
+    for condition in args.condition or [POSITIVE]:
+        score_run(plan_of(args).paths, *run, condition=condition, ensemble=args.ensemble)
 
 
 def leaderboard(args) -> None:

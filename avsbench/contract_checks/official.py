@@ -71,7 +71,7 @@ def read_keys(file: Path) -> list[list]:
     """(name, shape, type) of the tensors that a keys.json lists.
 
     A list that nobody could measure says how it follows from one in a folder beside it: `{"of": folder, "without":
-    pattern of names, "shapes": {name: shape}}`.
+    pattern of names, "shapes": {name: shape}, "with": [further entries]}`.
     """
     content = json.loads(file.read_text())
     if isinstance(content, list):
@@ -80,7 +80,7 @@ def read_keys(file: Path) -> list[list]:
     base = read_keys(file.parent.parent / content["of"] / file.name)
     return [
         [key, shapes.get(key, shape), kind] for key, shape, kind in base if not (without and re.match(without, key))
-    ]
+    ] + content.get("with", [])
 
 
 def containers(state: dict[str, Tensor]) -> dict[str, object]:

@@ -131,9 +131,19 @@ def _tables_s4(folder: Path, tickets: list[Ticket], seed: int) -> None:
 
 def _tables_ms3(folder: Path, tickets: list[Ticket], seed: int) -> None:
     _write_csv(folder / "ms3_meta_data.csv", ("name", "split"), [(t.clip_id, t.split) for t in tickets])
+    _write_objects(folder, tickets, seed)  # of the release, AVSS's folder alone has this
 
 
 def _tables_avss(folder: Path, tickets: list[Ticket], seed: int) -> None:
+    _write_objects(folder, tickets, seed)
+    values = {name: index + 1 for name, index in _class_values().items()}  # this file counts from 1
+    (folder / "label2idx.json").write_text(json.dumps(values))
+    for part in PARTS:
+        (folder / part).mkdir(exist_ok=True)
+
+
+def _write_objects(folder: Path, tickets: list[Ticket], seed: int) -> None:
+    """AVSS's table, which says what sounds in each clip."""
     rows = []
     for ticket in tickets:
         scene = scene_of(ticket, seed)
@@ -142,10 +152,6 @@ def _tables_avss(folder: Path, tickets: list[Ticket], seed: int) -> None:
         place = (ticket.start // 60, ticket.start % 60)
         rows.append((video, ticket.clip_id, *place, "_".join(heard) or "background", ticket.split, ticket.part))
     _write_csv(folder / "metadata.csv", ("vid", "uid", "s_min", "s_sec", "a_obj", "split", "label"), rows)
-    values = {name: index + 1 for name, index in _class_values().items()}  # this file counts from 1
-    (folder / "label2idx.json").write_text(json.dumps(values))
-    for part in PARTS:
-        (folder / part).mkdir(exist_ok=True)
 
 
 def _write_csv(path: Path, header: tuple, rows: list[tuple]) -> None:

@@ -16,6 +16,8 @@ from avsbench.engine.distributed import Group
 from avsbench.errors import AvsbenchError
 from avsbench.spec import RunSpec
 from avsbench.store.loader import ClipDataset, epoch_batches, load_batches
+from avsbench.store.negatives import MixedClips
+from avsbench.store.offscreen import read_partners
 from avsbench.transforms.choice import SomeFrames
 
 MOST_WORKERS = 8
@@ -133,8 +135,8 @@ class StoredData:
     """Train and validation batches; the test split is out of reach here.
 
     Clips are padded to the data set's length in training, as published, or to the number of frames that the recipe
-    takes of each (`clip_frames`). In validation a method that is not
-    `batch_independent`, or whose clips differ in size, gets one clip at a time, as in predict.
+    takes of each (`clip_frames`). An epoch with negatives is twice as long (see `MixedClips`). In validation a method
+    that is not `batch_independent`, or whose clips differ in size, gets one clip at a time, as in predict.
     """
 
     def __init__(
@@ -173,6 +175,9 @@ class StoredData:
             transform = SomeFrames(self.frames, transform)
         self.training = ClipDataset(spec.paths, dataset, "train", **inputs, transform=transform, masks=True)
         self.held_out = ClipDataset(spec.paths, dataset, "val", **inputs, transform=None, masks=True)
+        if "negatives" in spec.recipe:
+            partners = read_partners(spec.paths.negatives(dataset.name, "train"))
+            self.training = MixedClips(self.training, partners, spec.recipe["negatives"]["percent"], int(spec.seed))
         self.chosen = train_clips(len(self.training), spec.recipe.get("train_share", 1.0))
         for split, clips in (("train", self.chosen), ("val", self.held_out)):
             if not len(clips):

@@ -1,9 +1,11 @@
 """Predict the test split with one run's weights, or with its best epochs together: between training and scoring."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 
 from avsbench import cards, provenance, registry
 from avsbench.contract import Method
@@ -24,10 +26,16 @@ log = logging.getLogger(__name__)
 SPLIT = "test"
 
 
-def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = False) -> Timing:
+Hear = Callable[[ClipDataset], Dataset]
+"""Clips -> the same under another sound, as `avsbench.store.negatives` makes them."""
+
+
+def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = False, hear: Hear | None = None) -> Timing:
     """Store the predictions of a run on the test split, on every grid that the card asks for.
 
     Args:
+        condition: what the method hears.
+        hear: puts that sound under the clips; None: they keep their own.
         ensemble: predict with the best epochs that the run kept together (see `Ensemble`), not with the best one alone.
 
     Raises:
@@ -45,7 +53,7 @@ def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = Fal
             hint="train again at this size, or set image_size in the configuration",
         )
     with lease_for(spec, variant, most=1) as devices:
-        return _predict(spec, variant, dataset, condition, devices[0], ensemble)
+        return _predict(spec, variant, dataset, condition, devices[0], ensemble, hear)
 
 
 def _predict(
@@ -55,6 +63,7 @@ def _predict(
     condition: str,
     device: torch.device,
     ensemble: bool,
+    hear: Hear | None,
 ) -> Timing:
     run = (spec.dataset, spec.variant, spec.seed)
     torch.set_num_threads(spec.threads)
@@ -74,6 +83,8 @@ def _predict(
         native=variant.native,
         image_size=spec.image_size,
     )
+    if hear is not None:
+        clips = hear(clips)
     independent = variant.method.batch_independent and not own_sizes(variant, dataset)
     loader = make_loader(clips, batch=spec.recipe.get("batch", 1) if independent else 1)
     info = PredictionInfo(

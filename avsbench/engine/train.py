@@ -181,6 +181,7 @@ def identity(spec: RunSpec, variant: Variant, record: dict) -> str:
                 files.append(spec.paths.native(spec.dataset, split, shard, count))
             seen = [setting.stored for setting in spec.features.values()]
             files += [spec.paths.features(spec.dataset, name, split, shard, count) for name in seen]
+    files += [spec.paths.negatives(spec.dataset, "train")] if "negatives" in spec.recipe else []
     parts["files"] = [
         (Path(file).name, os.path.getsize(file), os.stat(file).st_mtime_ns) for file in files if os.path.exists(file)
     ]
@@ -228,7 +229,7 @@ def _outcome(spec: RunSpec, progress: Progress, data: StoredData, compute: Compu
 def full_run_estimate(variant: Variant, dataset: DatasetCard, seconds_per_clip: float) -> dict:
     """Steps and hours of the full training at the pace of a smoke run, without validation; first steps are slow."""
     recipe = variant.recipe("full", dataset.name)
-    clips = round(dataset.splits["full"]["train"] * recipe.get("train_share", 1))
+    clips = round(dataset.splits["full"]["train"] * recipe.get("train_share", 1)) * (2 if "negatives" in recipe else 1)
     steps = recipe["epochs"] * -(-clips // recipe["batch"])
     hours = round(seconds_per_clip * clips * recipe["epochs"] / 3600, 2)
     log.info("the full training: %d steps, about %.1f hours at this pace, validation apart", steps, hours)

@@ -25,6 +25,7 @@ from avsbench.metrics.binary import BinaryCounts, BinaryIoU
 from avsbench.metrics.dataset_level import DatasetScores, class_iou
 from avsbench.metrics.fscore import ThresholdF
 from avsbench.metrics.pairs import class_areas
+from avsbench.metrics.robust import ActiveShare
 from avsbench.metrics.semantic import ClassScores
 from avsbench.paths import Paths, atomic
 from avsbench.store.clips import ClipDataset
@@ -196,6 +197,7 @@ def _evaluate_binary(table: pa.Table, fscore_k: Sequence[int]) -> dict:
     values = BinaryIoU().update(counts).compute()
     values |= curves.compute(fscore_k)
     values |= DatasetScores(2).update_binary(counts).compute()
+    values |= ActiveShare().update(counts).compute()
     return {"values": values, "fscore_curve": curves.curve().round(6).tolist()}
 
 
@@ -262,13 +264,22 @@ def stored_truth(
 def score_run(
     paths: Paths, dataset: str, variant: str, seed: object, *, condition: str = "positive", ensemble: bool = False
 ) -> list[dict]:
-    """Score one run, or its ensemble, on its test split; what the rules `score` and `score_ensemble` call."""
+    """Score one run, or its ensemble, on its test split; what the rules `score` and `score_ensemble` call.
+
+    Under another condition than `positive` those clips count that were predicted: not every one has such a sound.
+    """
     card = cards.dataset(dataset)
     of = cards.variant(variant)
     k, run = of.fscore_batch_on(dataset), (dataset, variant, seed, condition)
+    predictions = paths.predictions(*run, ensemble)
+    truth = stored_truth(paths, card, native="native" in of.grids_on(card))
+    if condition != "positive":
+        with PredictionReader(predictions) as reader:
+            predicted = set(reader.clips)
+        truth = (clip for clip in truth if clip.clip_id in predicted)
     scores = score_predictions(
-        paths.predictions(*run, ensemble),
-        stored_truth(paths, card, native="native" in of.grids_on(card)),
+        predictions,
+        truth,
         paths.frame_scores(*run, ensemble),
         paths.scores(*run, ensemble),
         fscore_k=sorted({*CALLS, k}),
@@ -277,6 +288,7 @@ def score_run(
     for row in scores:
         headline = {name: round(row["values"][name], 4) for name in HEADLINE.get(card.family, HEADLINE[card.task])}
         who = f"{variant}, ensemble of {row['members']}" if ensemble else variant
+        who += "" if condition == "positive" else f" under {condition}"
         log.info("%s on %s, seed %s, grid %s: %s", who, dataset, seed, row["grid"], headline)
     return scores
 

@@ -12,7 +12,7 @@ class Metric:
     """What a reader must know about a number.
 
     Attributes:
-        protocol: A, B, C or D. Numbers of different protocols never share a column.
+        protocol: A, B, C, D or robust. Numbers of different protocols never share a column.
         title: what is averaged over what.
         tasks: tasks that it is defined for.
         empty: what an empty mask or an absent class does.
@@ -93,6 +93,19 @@ METRICS: dict[str, Metric] = {
         direction="lower",
     ),
     "pixel_accuracy": Metric("D", "share of pixels predicted rightly", BOTH, "empty masks count as background"),
+    # robust, avsbench.metrics.robust; of negatives: sounds that do not belong to the picture
+    "fpr": Metric(
+        "robust",
+        "share of pixels that are segmented, mean over frames; a false positive rate where the sound is a negative",
+        BINARY,
+        "no mask is asked",
+        direction="lower",
+    ),
+    "g_miou": Metric(
+        "robust", "2 J (1 - N) / (J + 1 - N), J the miou, N its mean over negatives", BINARY, _SPECIFICITY
+    ),
+    "g_f": Metric("robust", "as g_miou, of fscore_b1", BINARY, _CALL),
+    "g_fpr": Metric("robust", "mean of fpr over negatives", BINARY, "no mask is asked", direction="lower"),
 }
 METRICS |= {
     f"{name}_ms": replace(metric, title=f"{metric.title}; frames with two or more labelled objects", tasks=SEMANTIC)

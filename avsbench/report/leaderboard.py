@@ -1,7 +1,7 @@
 """The leaderboard: a section per data set as Markdown, and the same numbers as a long Parquet table."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from avsbench import cards
 from avsbench.cards import DatasetCard
 from avsbench.paths import Paths, atomic
 from avsbench.plan import Run, Skip
-from avsbench.report import published, tables
+from avsbench.report import published, robustness, tables
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import GRID
 from avsbench.report.external import read_external
@@ -56,6 +56,7 @@ def write_leaderboard(
     submissions: Iterable[Run] = (),
     partial: bool = False,
     failures: Mapping[Run, Failure] | None = None,
+    conditions: Callable[[Run], Mapping[str, str | None]] = lambda run: {},
 ) -> str:
     """Write leaderboard.md and leaderboard.parquet from complete runs; returns the Markdown file.
 
@@ -65,6 +66,7 @@ def write_leaderboard(
         submissions: what others predicted; rows beside ours, not counted among the planned ones.
         partial: write leaderboard.partial.md alone and leave the other two files as they are.
         failures: why runs have no score, where that is known.
+        conditions: under which negatives each run is heard, see `robustness.hear`.
 
     Raises:
         AvsbenchError: a file of a run exists but is damaged (in a partial leaderboard such a run counts as failed).
@@ -73,11 +75,15 @@ def write_leaderboard(
     results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
     others, broken = read_external(submissions, paths, partial=partial)
     board = build_board(runs, [*results, *others], [*absent, *broken], scale=paths.scale, partial=partial)
+    heard = robustness.hear(results, conditions, paths, partial)
+    board.sections.extend(robustness.sections(heard, paths.scale))
     text = render_markdown(board)
     target = paths.leaderboard("md", partial=partial)
     if not partial:
         table = long_table([*results, *others])
         write_table(table, paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
+        if heard.results:
+            write_table(robustness.robustness_table(heard), paths.robustness(), paths.leaderboard("md", partial=True))
     return write_page(text, target, len(results), len(runs))
 
 

@@ -14,4 +14,4 @@ def render(plan: Plan, partial: bool = False) -> str:
     known = {"runs": plan.rows, "skips": plan.skips, "paths": plan.paths, "failures": find_failures(plan)}
     if plan.study:
         return write_study(study=plan.study, lines=plan.lines, partial=partial, **known)
-    return write_leaderboard(submissions=plan.submissions, partial=partial, **known)
+    return write_leaderboard(submissions=plan.submissions, conditions=plan.conditions, partial=partial, **known)

@@ -13,6 +13,7 @@ from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE, PROPOSALS
 from avsbench.features.maskige import coloured
+from avsbench.media.sound import Sound
 from avsbench.paths import Paths
 from avsbench.store.files import FileReader
 from avsbench.store.masks import MaskReader
@@ -103,9 +104,11 @@ class ClipDataset(Dataset):
         """Item `number`, with the augmentation of seed 0, epoch 0. `make_loader` passes its own."""
         return self.item(number, seed=0, epoch=0)
 
-    def item(self, number: int, seed: int, epoch: int) -> dict:
-        """Item `number`, with the augmentation that belongs to this seed and epoch."""
+    def item(self, number: int, seed: int, epoch: int, change: Callable[[dict], dict] | None = None) -> dict:
+        """Item `number`, with the augmentation that belongs to this seed and epoch; `change` comes before it."""
         clip = self._item(self._load(number))
+        if change is not None:
+            clip = change(clip)
         if self.transform is None:
             return clip
         return self.transform(clip, seeded_generator("clip", seed, epoch, clip["position"]))
@@ -166,6 +169,10 @@ class ClipDataset(Dataset):
         if MASKIGE in clip["features"]:  # kept as indices: a third of the memory
             clip["features"][MASKIGE] = torch.from_numpy(coloured(clip["features"][MASKIGE].numpy()))
         return clip
+
+    def sounds(self, clip_id: str) -> list[Sound]:
+        """The sources of a clip, as their files stored them."""
+        return self._shard(self._rows[self._places[clip_id]]["shard"]).sounds(clip_id)
 
     def original_size(self, clip_id: str) -> tuple[int, int]:
         """(H, W) of the original pictures of a clip."""

@@ -71,6 +71,7 @@ def collate(items: Sequence[dict], pad_to: int | None = None) -> Batch:
         features={name: feature(name) for name in items[0]["features"]},
         masks=of("masks", IGNORE) if masked else None,
         annotated=of("annotated") if masked else None,
+        aligned=torch.tensor([item["aligned"] for item in items]) if "aligned" in items[0] else None,
     )
 
 

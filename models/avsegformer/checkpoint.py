@@ -14,6 +14,7 @@ LEFT_OVER = r"head\.(fpn|attn_fc)\..*"
 
 _PREFIXES = {
     "audio_proj.": "sound.",
+    "cosine_sim.audio_proj.": "agreement.projection.",
     "vggish.": "audio.",
     "head.level_embed": "head.levels",
     "head.learnable_query.weight": "head.queries",

@@ -19,7 +19,7 @@ from avsbench.nn.vggish import EMBEDDING, audio_encoder
 
 from .checkpoint import drop_left_over, rename
 from .head import Classifier, Head, IntermediateMasks, QueryGenerator
-from .loss import Settings, mask_loss, resize_masks
+from .loss import Agreement, Settings, mask_loss, resize_masks
 
 LARGE = {"full": 512, "mini": 80}
 """Side of the pictures that the current release makes of those of S4 and MS3, by scale."""
@@ -37,6 +37,7 @@ class AVSegFormer(Method):
         resolution: side that frames are resized to; None: they stay as they are.
         skip_padding: leave padded frames out of the statistics of BatchNorm. The released code lets these blank
             frames in; their scores are zero either way.
+        agreement: learns to tell clips with a sound of their own from others; None: there is none (see `Agreement`).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class AVSegFormer(Method):
         width: int,
         resolution: int | None = None,
         skip_padding: bool = True,
+        agreement: Agreement | None = None,
     ):
         super().__init__()
         self.channels, self.resolution, self.skip_padding = channels, resolution, skip_padding
@@ -56,6 +58,7 @@ class AVSegFormer(Method):
         self.audio = audio.requires_grad_(False).eval()
         self.sound = nn.Linear(EMBEDDING, width)
         self.head = head
+        self.agreement = agreement
         self.configure({})
 
     def encoders(self) -> dict[str, nn.Module]:
@@ -83,14 +86,20 @@ class AVSegFormer(Method):
             chosen: bool [B,T], the F frames.
             auxiliary: while training, logits of further masks: of the mean mask feature [F,1,h,w], or (first release)
                 of every decoder layer [F,K,H,W].
+            similarity: while training with `agreement`, the cosine of sound and picture of every real frame.
         """
         chosen = batch.real
         if self.training and batch.annotated is not None and bool(batch.annotated.any()):
             chosen = batch.annotated
         wanted = self.training and self.settings.auxiliary > 0
-        maps, sound = self.look(batch, chosen), self.listen(batch, chosen)
-        logits, features, masks = self.head(maps, sound, auxiliary=wanted)
-        output = {"logits": logits, "chosen": chosen}
+        judged = self.training and self.agreement is not None
+        seen = batch.real if judged else chosen
+        maps, sound = self.look(batch, seen), self.listen(batch, seen)
+        output = {"chosen": chosen}
+        if judged:
+            output["similarity"] = self.agreement(sound, maps[-1])
+            maps, sound = [x[chosen[seen]] for x in maps], sound[chosen[seen]]
+        output["logits"], features, masks = self.head(maps, sound, auxiliary=wanted)
         if wanted:
             output["auxiliary"] = masks or [features.mean(dim=1, keepdim=True)]
         return output
@@ -120,12 +129,14 @@ class AVSegFormer(Method):
         return whole.index_put((chosen,), logits)
 
     def loss(self, output: Output, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`segmentation`, and while training `auxiliary`, of the frames that have a truth."""
+        """`segmentation`, and while training `auxiliary`, of the frames that have a truth; `agreement` of all."""
         used = batch.annotated[output["chosen"]]
         size = output["logits"].shape[-2:]
         masks = resize_masks(batch.masks[batch.annotated], size)
-        kind = self.settings.binary if self.channels == 1 else "cross_entropy"
-        terms = {"segmentation": mask_loss(output["logits"][used], masks, kind)}
+        kind, empty = "cross_entropy", "reference"
+        if self.channels == 1:
+            kind, empty = self.settings.binary, self.settings.empty
+        terms = {"segmentation": mask_loss(output["logits"][used], masks, kind, empty)}
         if "auxiliary" in output:
             # The mean mask feature says where something sounds, not what.
             auxiliary_kind = kind if self.head.intermediate or self.channels == 1 else "dice"
@@ -133,7 +144,12 @@ class AVSegFormer(Method):
                 functional.interpolate(x[used], size=size, mode="bilinear", align_corners=False)
                 for x in output["auxiliary"]
             )
-            terms["auxiliary"] = self.settings.auxiliary * sum(mask_loss(x, masks, auxiliary_kind) for x in resized)
+            terms["auxiliary"] = self.settings.auxiliary * sum(
+                mask_loss(x, masks, auxiliary_kind, empty) for x in resized
+            )
+        if "similarity" in output:
+            own = batch.real if batch.aligned is None else batch.real & batch.aligned[:, None]
+            terms["agreement"] = self.agreement.loss(output["similarity"], own[batch.real])
         return terms
 
     @classmethod
@@ -166,6 +182,7 @@ def build(
     auxiliary: str = "mix",
     resolution: str = "large",
     skip_padding: bool = True,
+    agreement: bool = False,
 ) -> AVSegFormer:
     """AVSegFormer for a data set.
 
@@ -177,6 +194,7 @@ def build(
             layer (first).
         resolution: `large`, frames of S4 and MS3 are resized to 512 x 512 (current), or `stored` (first).
         skip_padding: see AVSegFormer.
+        agreement: learn to tell whether the sound is the picture's own (AVSBench-Robust; `negatives` in the recipe).
     """
     choices = {"query": ("generator", "repeat"), "auxiliary": ("mix", "intermediate")}
     choices["resolution"] = ("large", "stored")
@@ -212,4 +230,5 @@ def build(
         width=width,
         resolution=LARGE["mini" if mini else "full"] if resolution == "large" and dataset.task == "binary" else None,
         skip_padding=skip_padding,
+        agreement=Agreement(width=width, channels=visual.channels[-1]) if agreement else None,
     )

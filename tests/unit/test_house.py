@@ -15,7 +15,7 @@ FLOORS = [
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
     {"datasets", "store", "features", "transforms", "config", "front_end_groups"}
-    | {"plan", "plan_features", "plan_front_ends", "plan_sources", "studies"},
+    | {"plan", "plan_conditions", "plan_features", "plan_front_ends", "plan_sources", "studies"},
     {"registry", "provenance", "spec"},
     {"evaluation", "predictor"},
     {"engine"},

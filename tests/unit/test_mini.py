@@ -146,7 +146,7 @@ def test_layout_of_s4(rendered):
 def test_layout_of_ms3(rendered):
     root = rendered("ms3")
     table = pd.read_csv(root / "ms3_meta_data.csv", dtype=str)
-    expected = {"ms3_meta_data.csv"}
+    expected = {"ms3_meta_data.csv", "metadata.csv"}
     for row in table.itertuples():
         name = row.name
         expected |= {f"ms3_data/raw_videos/{name}.mp4", f"ms3_data/audio_wav/{row.split}/{name}.wav"}

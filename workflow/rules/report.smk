@@ -11,6 +11,7 @@ rule:
             PATHS.scores(r.dataset, r.variant, r.seed, ensemble=r.ensemble)
             for r in PLAN.rows
         ],
+        conditions=PLAN.condition_scores,
         submissions=[
             file(r.dataset, r.variant, r.seed)
             for r in PLAN.submissions
@@ -24,6 +25,7 @@ rule:
             category="Studies" if PLAN.study else "Leaderboard",
         ),
         table=PLAN.page("parquet"),
+        **({"robustness": PATHS.robustness()} if PLAN.condition_rules else {}),
     log:
         PATHS.log("study", PLAN.study.name) if PLAN.study else PATHS.log("leaderboard"),
     localrule: True

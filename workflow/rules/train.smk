@@ -42,6 +42,7 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
             ],
             encoders=lambda w, v=VARIANT: PLAN.encoder_files(w.dataset, v),
             start=lambda w, v=VARIANT: PLAN.initial_run(w.dataset, v),
+            negatives=lambda w, v=VARIANT: PLAN.negatives(w.dataset, v),
         output:
             **(
                 {"top": directory(PATHS.weights_top("{dataset}", VARIANT, "{seed}"))}
