@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from avsbench import cards
-from avsbench.engine.pretrain import mix_sounds, pretrain_stand_in
+from avsbench.engine.pretrain import pretrain_stand_in
+from avsbench.engine.pretrain_parts import mix_sounds
 from avsbench.errors import AvsbenchError
 from avsbench.media.sound import Sound
 from avsbench.nn.backbones import visual_encoder
