@@ -30,8 +30,8 @@ def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str 
 
     Always: what killed jobs left half-written, resume states of finished runs, and what was unpacked from archives that
     still exist and is used at neither smoke nor full. Never: what the configuration names (roots, vpo_sources), what a
-    user may have put into the folder for downloads or in place of the link to a release, published weights, and what
-    lies behind a link.
+    user may have put into the folder for downloads or in place of the link to a release, published weights, what others
+    submitted, and what lies behind a link.
 
     Args:
         data: also all data of the plan's scale: shards, front ends, the rendered or linked layout.
@@ -46,9 +46,7 @@ def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str 
     if data:
         items += [_item(f"data of scale {plan.scale}", path) for path in _data(paths, names, built=not dataset)]
     if results:
-        top = Path(paths.run(dataset or "", "", ""))
-        folders = sorted(top.iterdir()) if top.is_dir() else []
-        items += [_item(f"results of scale {plan.scale}", path) for path in folders]
+        items += [_item(f"results of scale {plan.scale}", path) for path in _results(paths, dataset)]
     return sorted(_apart(_spared(plan, items)), key=lambda item: (-item.size, str(item.path)))
 
 
@@ -91,6 +89,17 @@ def _data(paths: Paths, names: list[str], built: bool) -> Iterator[Path]:
         # A layout with files of its own is rendered at mini, and elsewhere put there by the user.
         brought = path.name == os.path.basename(paths.official("x")) and paths.scale != "mini" and not only_links(path)
         if not brought and path.name in _own_names(paths):
+            yield path
+
+
+def _results(paths: Paths, dataset: str | None) -> Iterator[Path]:
+    """What lies in the results of a scale or data set, but for what others submitted: nobody here can make it again."""
+    spared = [Path(paths.external(name, "x")).parent for name in cards.dataset_cards() if paths.submissions(name)]
+    top = Path(paths.run(dataset or "", "", ""))
+    for path in sorted(top.iterdir()) if top.is_dir() else []:
+        if path.is_dir() and any(path in folder.parents for folder in spared):
+            yield from (inner for inner in sorted(path.iterdir()) if inner not in spared)
+        elif path not in spared:
             yield path
 
 
