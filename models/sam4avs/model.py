@@ -34,6 +34,8 @@ CERTAIN = 10.0
 """Logit of a pixel in a mask: there are no probabilities."""
 SHARPNESS = 100.0
 """Factor on cosines before the softmax over the masks of a frame."""
+MINI_CROP = 64
+"""Side of a crop at mini, where things are about as large in it as the small AudioCLIP learned them."""
 QUIRKS = ("fixed", "reference")
 Ask = Callable[[Batch], Iterator[dict[str, Tensor]]]
 """Batch -> for each real frame what the segmenter is asked, in pixels of a picture of SIDE x SIDE."""
@@ -197,6 +199,7 @@ def build(
     """Sam4AVS for a data set.
 
     Args:
+        image_size: not used; any will do.
         prompt: what the segmenter is asked: `none`, `detector`, or a strategy of `prompts.of_heatmap`.
         threshold: of the heatmap, or of the share of a mask; or data set -> such.
         quirks: `fixed`, or `reference`: see the README.
@@ -214,7 +217,7 @@ def build(
             clip_visual(scale),
             audio,
             front_end="clap_wave" if quirks == "reference" else "audioclip_wave",
-            side=image_size if mini else SIDE,
+            side=MINI_CROP if mini else SIDE,
             repeats=1 if quirks == "reference" else audio.repeats,
             threshold=threshold,
             quirks=quirks,
