@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +26,9 @@ class Item:
     size: int
 
 
-def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str | None = None) -> list[Item]:
+def find(
+    plan: Plan, *, data: bool = False, features: bool = False, results: bool = False, dataset: str | None = None
+) -> list[Item]:
     """What can go, largest first; nothing is removed.
 
     Always: what killed jobs left half-written, resume states of finished runs, and what was unpacked from archives that
@@ -35,8 +38,10 @@ def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str 
 
     Args:
         data: also all data of the plan's scale: shards, front ends, the rendered or linked layout.
+        features: also features of the plan's scale that no run of the configuration sees: of another generator or
+            option, or of what is no longer selected.
         results: also all results of the plan's scale.
-        dataset: of data and results, only those of this data set.
+        dataset: of data, features and results, only those of this data set.
     """
     paths, names = plan.paths, [dataset] if dataset else list(cards.dataset_cards())
     items = [_item("half-written", path) for path in _leftovers(paths)]
@@ -45,6 +50,8 @@ def find(plan: Plan, *, data: bool = False, results: bool = False, dataset: str 
     items += [_item("unpacked, not linked to", path) for path in _unused(paths, gone)]
     if data:
         items += [_item(f"data of scale {plan.scale}", path) for path in _data(paths, names, built=not dataset)]
+    if features:
+        items += [_item("features that no run sees", path) for path in _unseen(plan, names)]
     if results:
         items += [_item(f"results of scale {plan.scale}", path) for path in _results(paths, dataset)]
     return sorted(_apart(_spared(plan, items)), key=lambda item: (-item.size, str(item.path)))
@@ -90,6 +97,16 @@ def _data(paths: Paths, names: list[str], built: bool) -> Iterator[Path]:
         brought = path.name == os.path.basename(paths.official("x")) and paths.scale != "mini" and not only_links(path)
         if not brought and path.name in _own_names(paths):
             yield path
+
+
+def _unseen(plan: Plan, names: list[str]) -> Iterator[Path]:
+    """Folders of features that no run of the configuration sees; imported ones stay."""
+    for name in names:
+        top = Path(plan.paths.features(name, "x", "train", 0, 1)).parents[1]
+        for folder in sorted(top.iterdir()) if top.is_dir() else []:
+            seen = any(run.dataset == name and folder.name in run.features for run in plan.runs)
+            if not seen and re.fullmatch(r"[a-z_]+-[a-z0-9_]+-[0-9a-f]{8}", folder.name):
+                yield folder
 
 
 def _results(paths: Paths, dataset: str | None) -> Iterator[Path]:

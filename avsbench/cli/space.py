@@ -7,8 +7,9 @@ from avsbench.cli.common import Verbs, plan_of
 def register(verbs: Verbs) -> None:
     added = verbs.verb("clean", clean, "say what could be removed to make room; with --yes, remove it")
     added.add_argument("--data", action="store_true", help="also all data of the scale")
+    added.add_argument("--features", action="store_true", help="also features that no run of the configuration sees")
     added.add_argument("--results", action="store_true", help="also all results of the scale")
-    added.add_argument("--dataset", help="of data and results, only those of this data set")
+    added.add_argument("--dataset", help="of data, features and results, only those of this data set")
     added.add_argument("--yes", action="store_true", help="remove what is listed")
 
 
@@ -20,7 +21,8 @@ def clean(args) -> None:
 
     if args.dataset:
         cards.dataset(args.dataset)  # an unknown name is an error, not an empty list
-    items = find(plan_of(args), data=args.data, results=args.results, dataset=args.dataset)
+    what = {"data": args.data, "features": args.features, "results": args.results}
+    items = find(plan_of(args), **what, dataset=args.dataset)
     if not items:
         print("nothing to remove")
         return

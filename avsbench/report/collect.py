@@ -243,7 +243,9 @@ def _feature(name: str, made: dict) -> str:
     """What a record says about a feature: its generator, options, and weights."""
     options = [f"{key} {value}" for key, value in made["options"].items()]
     options += ["original pictures"] if made["pictures"] == "native" else []
-    options += [f"weights {made['weights_digest'][:16]}"] if made["weights_digest"] else []
+    digests = made["weights_digest"] or {}
+    for digest in digests.values() if isinstance(digests, dict) else [digests]:
+        options.append(f"weights {digest[:16] if len(digest) == 64 else digest}")  # of a sha256 the beginning
     return f"{name} by {made['generator']} ({', '.join(options) or 'no options'})"
 
 

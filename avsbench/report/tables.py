@@ -223,11 +223,16 @@ def _imported(rows: list[Entry]) -> list[str]:
 
 
 def _generated(rows: list[Entry]) -> list[str]:
-    """What made the masks that rows see, with all options."""
-    made = [f"{entry.name}: {'; '.join(entry.first.features)}" for entry in rows if entry.first.features]
-    named = any(entry.name == entry_name(entry.first.run) for entry in rows)  # a study has names of its own
+    """What made the features that rows see, with all options."""
+    made: dict[str, list[str]] = {}
+    for entry in rows:
+        for feature in entry.first.features:
+            made.setdefault(feature, []).append(entry.name)
+    # A study has names of its own.
+    named = any(entry.name == entry_name(entry.first.run) for entry in rows if entry.first.run.generator)
     about = "A name with + sees masks of the generator that follows. " if named else ""
-    return [f"{about}Numbers of two generators do not compare. {'. '.join(made)}."] if made else []
+    text = ". ".join(f"{', '.join(names)}: {feature}" for feature, names in made.items())
+    return [f"{about}Numbers of two generators do not compare. {text}."] if made else []
 
 
 def _deviations(rows: list[Entry]) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from avsbench.cards import known
 from avsbench.contract import IGNORE
+from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE
 from avsbench.transforms.choice import Window
 from avsbench.transforms.colours import Colours
@@ -107,7 +108,17 @@ class ClipAugmentation:
 
 
 def augmented(clip: dict, view: View, colours: Sequence[Colours]) -> dict:
-    """A clip seen so; `colours` are those of frame 0, maskige 0, frame 1, … (or of frames alone)."""
+    """A clip seen so; `colours` are those of frame 0, maskige 0, frame 1, … (or of frames alone).
+
+    Raises:
+        AvsbenchError: it has features that show other places than the frames, once these are cut or mirrored.
+    """
+    if strange := ", ".join(name for name in clip["features"] if name != MASKIGE):
+        raise AvsbenchError(
+            f"no augmentation that cuts and mirrors frames knows the features {strange}",
+            expected=f"no features but {MASKIGE}",
+            hint="train without method.augment in the recipe",
+        )
     kinds = 1 + (MASKIGE in clip["features"])
     features = dict(clip["features"])
     if MASKIGE in features:
