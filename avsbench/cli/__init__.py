@@ -9,12 +9,27 @@ import sys
 import traceback
 from pathlib import Path
 
-from avsbench.cli import compare, data, doctor, exchange, external, fetch, logs, people, runs, space, verify, video, vpo
+from avsbench.cli import (
+    compare,
+    data,
+    doctor,
+    exchange,
+    external,
+    fetch,
+    logs,
+    people,
+    runs,
+    space,
+    table,
+    verify,
+    video,
+    vpo,
+)
 from avsbench.cli.common import Verbs
 from avsbench.errors import AvsbenchError
 
 log = logging.getLogger("avsbench")
-TOPICS = (doctor, data, vpo, verify, runs, logs, video, people, compare, external, fetch, space, exchange)
+TOPICS = (doctor, data, vpo, verify, runs, logs, video, people, table, compare, external, fetch, space, exchange)
 """In the order in which `avsbench --help` lists their verbs."""
 
 

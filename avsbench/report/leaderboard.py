@@ -60,16 +60,62 @@ def write_leaderboard(
 ) -> str:
     """Write leaderboard.md and leaderboard.parquet from complete runs; returns the Markdown file.
 
+    Args and errors as `read_leaderboard`; with `partial` leaderboard.partial.md alone, and the others stay as they are.
+    """
+    read = read_leaderboard(
+        runs=runs,
+        paths=paths,
+        skips=skips,
+        submissions=submissions,
+        partial=partial,
+        failures=failures,
+        conditions=conditions,
+    )
+    target = paths.leaderboard("md", partial=partial)
+    if not partial:
+        write_table(long_table(read.results), paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
+        if read.heard.results:
+            table = robustness.robustness_table(read.heard)
+            write_table(table, paths.robustness(), paths.leaderboard("md", partial=True))
+    return write_page(render_markdown(read.board), target, read.board.complete, read.board.planned)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A board with the numbers that it was made of.
+
+    Attributes:
+        results: every complete run, submissions too.
+        heard: the runs under negatives.
+    """
+
+    board: Board
+    results: list[RunResult]
+    heard: robustness.Heard
+
+
+def read_leaderboard(
+    *,
+    runs: Iterable[Run],
+    paths: Paths,
+    skips: Iterable[Skip] = (),
+    submissions: Iterable[Run] = (),
+    partial: bool = False,
+    failures: Mapping[Run, Failure] | None = None,
+    conditions: Callable[[Run], Mapping[str, str | None]] = lambda run: {},
+) -> Leaderboard:
+    """Everything that the leaderboard shows.
+
     Args:
         runs: what the configuration asks for, in its order.
         skips: what the cards rule out.
         submissions: what others predicted; rows beside ours, not counted among the planned ones.
-        partial: write leaderboard.partial.md alone and leave the other two files as they are.
+        partial: of what exists so far; a damaged run counts as failed.
         failures: why runs have no score, where that is known.
         conditions: under which negatives each run is heard, see `robustness.hear`.
 
     Raises:
-        AvsbenchError: a file of a run exists but is damaged (in a partial leaderboard such a run counts as failed).
+        AvsbenchError: a file of a run exists but is damaged, and `partial` is not said.
     """
     runs = list(runs)
     results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
@@ -77,14 +123,7 @@ def write_leaderboard(
     board = build_board(runs, [*results, *others], [*absent, *broken], scale=paths.scale, partial=partial)
     heard = robustness.hear(results, conditions, paths, partial)
     board.sections.extend(robustness.sections(heard, paths.scale))
-    text = render_markdown(board)
-    target = paths.leaderboard("md", partial=partial)
-    if not partial:
-        table = long_table([*results, *others])
-        write_table(table, paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
-        if heard.results:
-            write_table(robustness.robustness_table(heard), paths.robustness(), paths.leaderboard("md", partial=True))
-    return write_page(text, target, len(results), len(runs))
+    return Leaderboard(board, [*results, *others], heard)
 
 
 def write_page(text: str, file: str, complete: int, planned: int) -> str:

@@ -1,8 +1,8 @@
-"""What the last rule and `onerror` call."""
+"""What the last rule, `onerror` and the verbs for people call."""
 
 from avsbench.plan import Plan
 from avsbench.report.failures import find_failures
-from avsbench.report.leaderboard import write_leaderboard
+from avsbench.report.leaderboard import Board, read_leaderboard, write_leaderboard
 from avsbench.report.study import write_study
 
 
@@ -11,7 +11,19 @@ def render(plan: Plan, partial: bool = False) -> str:
 
     After a failure `partial` writes from what exists.
     """
-    known = {"runs": plan.rows, "skips": plan.skips, "paths": plan.paths, "failures": find_failures(plan)}
     if plan.study:
-        return write_study(study=plan.study, lines=plan.lines, partial=partial, **known)
-    return write_leaderboard(submissions=plan.submissions, conditions=plan.conditions, partial=partial, **known)
+        return write_study(study=plan.study, lines=plan.lines, partial=partial, **_of_runs(plan))
+    return write_leaderboard(partial=partial, **_of_runs(plan), **_beside(plan))
+
+
+def board(plan: Plan) -> Board:
+    """The leaderboard of a plan as far as its runs are, before it becomes text."""
+    return read_leaderboard(partial=True, **_of_runs(plan), **_beside(plan)).board
+
+
+def _of_runs(plan: Plan) -> dict:
+    return {"runs": plan.rows, "skips": plan.skips, "paths": plan.paths, "failures": find_failures(plan)}
+
+
+def _beside(plan: Plan) -> dict:
+    return {"submissions": plan.submissions, "conditions": plan.conditions}

@@ -1,0 +1,81 @@
+"""Tables of the leaderboard for papers and spreadsheets."""
+
+import io
+
+import pandas as pd
+import pytest
+import yaml
+
+from avsbench.cli import main
+from avsbench.plan import Run
+from avsbench.report.formats import csv, latex, markdown
+from avsbench.report.tables import Table
+from tests.unit.report_runs import make_run, paths_in
+
+TABLE = Table(
+    "A title",
+    ["variant", ">miou (A) ↑", ">clips"],
+    [["a_b & c", "50.00 ± 1.20", "3"], ["d", "–", "3"]],
+    ["In `percent`."],
+)
+
+
+def test_markdown_has_caption_and_notes():
+    lines = markdown(TABLE, "MS3").splitlines()
+    assert lines[0] == "**MS3**"
+    assert lines[-1] == "- In `percent`."
+    assert any(line.startswith("| a_b & c ") and "50.00 ± 1.20" in line for line in lines)
+
+
+def test_csv_is_read_back_with_missing_numbers_empty():
+    frame = pd.read_csv(io.StringIO(csv(TABLE, "MS3, mini")))
+    assert frame.columns.tolist() == ["table", "variant", "miou (A) ↑", "clips"]
+    assert frame["table"].tolist() == ["MS3, mini"] * 2
+    assert frame["miou (A) ↑"].isna().tolist() == [False, True]
+    assert frame["clips"].tolist() == [3, 3]
+
+
+def test_latex_escapes_names_and_sets_numbers_to_the_right():
+    text = latex(TABLE, "MS3 & 100 %")
+    assert r"a\_b \& c & 50.00 $\pm$ 1.20 & 3 \\" in text
+    assert r"miou (A) $\uparrow$" in text
+    assert r"\begin{tabular}{lrr}" in text
+    assert r"\caption{MS3 \& 100 \%}" in text
+    assert text.startswith("% In percent.\n")
+    assert r"\toprule" in text
+    assert text.isascii()
+
+
+@pytest.fixture
+def verb(tmp_path, monkeypatch):
+    """The verb on two scored runs of two data sets."""
+    paths = paths_in(tmp_path)
+    for run in (Run("ms3", "tpavi-r50", "0"), Run("s4", "tpavi-r50", "0")):
+        make_run(paths, run, values={"miou": 0.25})
+    config = {"scale": "mini", "runs": {"s4": ["tpavi-r50"], "ms3": ["tpavi-r50"]}, "seeds": [0]}
+    config |= {"data_root": paths.data_root, "results_root": paths.results_root, "weights_root": paths.weights_root}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    return lambda *options: main(["table", "--config", str(tmp_path / "config.yaml"), *options])
+
+
+def test_the_verb_prints_the_ranked_table_of_each_data_set(verb, capsys):
+    assert verb() == 0
+    text = capsys.readouterr().out
+    assert text.count("tpavi-r50") == 2
+    assert text.count("25.00") == 2
+
+
+def test_one_table_of_one_data_set(verb, capsys):
+    assert verb("--dataset", "ms3", "--table", "Protocol B, for comparison", "--format", "latex") == 0
+    text = capsys.readouterr().out
+    assert text.count(r"\begin{table}") == 1
+    assert r"fscore\_b1 (B)" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--table", "Protocol Z"), "Protocol Z"), (("--dataset", "avss"), "avss"), (("--dataset", "s5"), "s4")],
+)
+def test_what_does_not_exist_is_named(verb, capsys, options, message):
+    assert verb(*options) == 2
+    assert message in capsys.readouterr().err
