@@ -43,6 +43,7 @@ class ACLPFPN(Method):
         neck, head: see there.
         fusion: of FUSIONS.
         audio_training: what of the audio tower trains: none of it, its last layer (at the head's rate) or all.
+        enlarge: how many times as wide and high pictures are seen.
         frozen_encoders: mode of a frozen audio tower while the rest trains: "eval", or as published "train", where it
             normalises by the statistics of the batch, whose running averages drift although no weight moves; then it
             belongs to the weights of a run.
@@ -58,10 +59,12 @@ class ACLPFPN(Method):
         head: Head,
         fusion: str = "concate",
         audio_training: str = "none",
+        enlarge: int = 1,
         frozen_encoders: str = "eval",
     ):
         super().__init__()
         self.fusion, self.audio_training, self.frozen_encoders = fusion, audio_training, frozen_encoders
+        self.enlarge = enlarge
         self.visual, self.audio, self.projector = visual, audio, projector
         self.neck, self.head = neck, head
         self.visual.pool.requires_grad_(fusion not in WITHOUT_TOKENS)
@@ -107,7 +110,7 @@ class ACLPFPN(Method):
         return list(groups.values())
 
     def forward(self, batch: Batch) -> Output:
-        """logits [F,1,H,W] of the frames that `chosen`, bool [B,T], marks: in training the annotated, else the real.
+        """logits [F,1,H',W'] of the frames that `chosen`, bool [B,T], marks: in training the annotated, else the real.
 
         All real frames pass a part whose statistics are those of the batch.
         """
@@ -115,6 +118,8 @@ class ACLPFPN(Method):
         wanted = chosen[batch.real]
         colours = CLIP if self.projector is None else IMAGENET
         images = normalize_frames(batch.frames, batch.real, colours)[batch.real]
+        if self.enlarge > 1:
+            images = functional.interpolate(images, scale_factor=self.enlarge, mode="bilinear", align_corners=False)
         maps = [x[wanted] for x in self.visual(images if self.training else images[wanted])]
         return {"logits": self.decode(maps, self.hear(batch, wanted)), "chosen": chosen}
 
@@ -216,5 +221,6 @@ def build(
         head=Head(width, width=32, groups=8) if mini else Head(width),
         fusion=fusion,
         audio_training=audio_training,
+        enlarge=2 if mini else 1,  # 64 pixels would leave the pool four cells
         frozen_encoders=frozen_encoders,
     )

@@ -115,7 +115,8 @@ def test_only_annotated_frames_are_decoded_and_heard_in_training():
     network, clips, heard = build(), batch(), []
     network.audio.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0].shape))
     output = network.train()(clips)
-    assert output["logits"].shape == (2, 1, 64, 64)
+    assert output["logits"].shape == (2, 1, 128, 128)  # pictures are seen at twice their size
+    assert network.scores(output, (64, 64)).shape == (2, 5, 1, 64, 64)
     assert torch.equal(output["chosen"], clips.annotated)
     network.eval()(clips)
     assert heard == [(2, 1, 44100), (10, 1, 44100)]
@@ -223,7 +224,7 @@ def test_every_fusion_trains_all_that_it_uses_and_nothing_else(fusion):
 def test_without_sound_no_sound_is_asked_for():
     network, clips = build(fusion="none"), dataclasses.replace(batch(), audio={})
     step(network, clips)
-    assert network.eval()(clips)["logits"].shape == (10, 1, 64, 64)
+    assert network.eval()(clips)["logits"].shape == (10, 1, 128, 128)
 
 
 # faults
