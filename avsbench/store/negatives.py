@@ -155,7 +155,8 @@ def mixed(clips: int, percent: float, seed: int) -> list[int]:
     [20, 59, 7, 7, 13, 51, 3, 15, 5, 9]
     """
     draw, total = random.Random(seed), 2 * clips
-    aligned, outside = int(total * (1 - percent / 100)), int(total * percent / 200)
+    aligned = int(total * (1 - percent / 100))
+    outside = max(int(total * percent / 200), total - aligned - clips)  # rounding may leave too much to silence
     whole, rest = divmod(aligned, clips)
     items = list(range(clips)) * whole + draw.sample(range(clips), rest)
     items += draw.sample(range(clips, 2 * clips), outside)
