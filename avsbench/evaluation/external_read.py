@@ -168,7 +168,15 @@ class PredictionFiles:
             numbers = None
         if numbers is not None and (self.form.class_ids == "released" or (colours == numbers[..., None]).all()):
             return self._classes(numbers)
+        if numbers is not None and numbers.max() >= _palette_size(file):
+            raise Unfit(self._wrong, f"number {numbers.max()} has no colour in the palette of the picture")
         return labels_of_colours(colours, self.card.num_classes, file)
+
+
+def _palette_size(file: Path) -> int:
+    """Colours of a picture with a palette; a number beyond them would silently be black."""
+    with Image.open(file) as image:
+        return len(image.getpalette() or ()) // 3
 
 
 def _grey(file: Path) -> np.ndarray:
