@@ -123,6 +123,14 @@ def test_results_only_when_asked_for_and_of_one_data_set(house):
     assert Path(house.paths.shard("s4", "train", 0, 16)).exists()
 
 
+@pytest.mark.parametrize("dataset", [None, "s4"])
+def test_what_others_submitted_stays(house, dataset):
+    record = write(f"{house.paths.external('s4', 'mynet')}/run.json")
+    remove(find(house, results=True, dataset=dataset))
+    assert record.exists()
+    assert not Path(house.paths.run_weights("s4", "saliency", 0)).exists()
+
+
 def test_a_root_inside_the_data_folder_is_spared(house, tmp_path, caplog):
     mine = write(f"{house.paths.dataset('s4')}/features/mine/s4_meta_data.csv").parent
     house.config["roots"]["s4"] = str(mine)
