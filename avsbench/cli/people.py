@@ -25,8 +25,9 @@ def list_all(args) -> None:
     for card in cards.dataset_cards().values():
         print(f"  {card.name:17} {card.title}")
     print("variants")
+    width = max(map(len, cards.variants()))
     for name, variant in cards.variants().items():
-        print(f"  {name:22} {', '.join(variant.datasets):40} {variant.method.title}")
+        print(f"  {name:{width}} {', '.join(variant.datasets):40} {variant.method.title}")
     for feature, made in FEATURES.items():
         print(f"generators of the feature {feature}: {made.array}")
         for name, generator in generators(feature).items():
