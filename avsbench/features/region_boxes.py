@@ -11,7 +11,7 @@ from torchvision.ops import masks_to_boxes
 
 from avsbench import cards
 from avsbench.errors import AvsbenchError
-from avsbench.features.boxes import NamedBoxes
+from avsbench.features.boxes import NamedBoxes, class_names
 from avsbench.features.crops import masked_crops
 from avsbench.features.felzenszwalb import Felzenszwalb
 from avsbench.nn.audioclip import AudioCLIP, audioclip, one_second
@@ -74,7 +74,7 @@ def build(
     weights: dict[str, str],
     device: str,
     scale: str,
-    labels: list[str],
+    labels: str,
     k: int,
     scales: list[float],
     box_threshold: float,
@@ -83,7 +83,7 @@ def build(
     """All three towers from the stand-in for AudioCLIP.
 
     Args:
-        labels: the names that a sound may get.
+        labels: the names that a sound may get: mini, s4, audioset; the network learnt those of mini.
         k: names a second.
         scales, box_threshold, side: as for `NamingAudioCLIP`.
 
@@ -98,5 +98,7 @@ def build(
         )
     network = audioclip(scale)
     load_file(network, cards.encoder("audioclip"), weights["audioclip"], scale)
-    both = NamingAudioCLIP(network.to(device), labels, scales=scales, box_threshold=box_threshold, side=side)
+    both = NamingAudioCLIP(
+        network.to(device), class_names(labels), scales=scales, box_threshold=box_threshold, side=side
+    )
     return NamedBoxes(both, both, k)

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from avsbench import features
 from avsbench.datasets.mini_kinds import KINDS
 from avsbench.errors import AvsbenchError
+from avsbench.features.boxes import class_names
 from avsbench.features.crops import masked_crops
 from avsbench.features.region_boxes import NamingAudioCLIP
 from avsbench.features.settings import resolve
@@ -44,7 +45,7 @@ def scene():
 
 
 def test_the_vocabulary_is_that_of_the_embedded_data():
-    assert CARD.options["labels"] == [kind.category.replace("_", " ") for kind in KINDS]
+    assert class_names(CARD.options["labels"]) == [kind.category.replace("_", " ") for kind in KINDS]
 
 
 def test_names_are_the_nearest_texts(network, waves):
