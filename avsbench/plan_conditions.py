@@ -99,7 +99,7 @@ class Conditions:
             return "it hears imported arrays, and whoever computed these has not computed negatives"
         sounding = [name for name, setting in self.features(run.variant).items() if setting.card.front_ends]
         if sounding:
-            return f"its {' and '.join(sounding)} are derived of the sound, and not derived again under another one"
+            return f"it sees {', '.join(sounding)}, made from the sound, and no feature is made again under another one"
         if condition.endswith(REFERENCE) and not set(heard) <= REPLACED:
             return f"the authors' features stand for VGGish's log-mel alone, and it hears {', '.join(heard)}"
         return None

@@ -169,8 +169,9 @@ def _components(title: str, by_condition: dict[str, dict[str, tables.Entry]], en
     body = [
         [name, entry.first.scale, condition.removesuffix(REFERENCE), *map(entry.percent, names), entry.clips]
         for name in by_condition[POSITIVE]
+        if any(name in by_condition[condition] for condition in negatives)
         for condition in [POSITIVE, *negatives]
-        if negatives and (entry := by_condition[condition].get(name)) is not None
+        if (entry := by_condition[condition].get(name)) is not None
     ]
     columns = ["variant", "scale", "sound", *map(tables.header, names), ">clips"]
     notes = [
