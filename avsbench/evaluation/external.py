@@ -78,7 +78,9 @@ def score_external(
     if not found.frames and not found.clips:
         raise _nothing(predictions, card, paths, index["clip_id"].iloc[0], found)
     hard = card.task == "binary" and not form.probabilities
-    info = PredictionInfo(card.name, EXTERNAL, predictions.name, "positive", card.task, card.num_classes, hard)
+    info = PredictionInfo(
+        card.name, EXTERNAL, predictions.resolve().name, "positive", card.task, card.num_classes, hard
+    )
     faults = list(found.faults)
     with PredictionFiles(card, form) as reader, PredictionWriter(files.predictions, info) as writer:
         resized = _store(index.to_dict("records"), found, reader, writer, faults)
@@ -89,7 +91,7 @@ def score_external(
         "variant": EXTERNAL,
         "dataset": card.name,
         "scale": paths.scale,
-        "seed": predictions.name,
+        "seed": predictions.resolve().name,
         "image_size": index.attrs["image_size"] or None,
         "code": code,
         "versions": provenance.versions(),
