@@ -39,11 +39,11 @@ def test_a_method_without_features_asks_for_none(project):
 
 
 def test_another_generator_or_option_derives_and_trains_anew(complete):
-    changed = {"features": 4, "train_small_small": 1, "predict": 1, "score": 1, "leaderboard": 1, "all": 1, "total": 9}
-    configure(complete, features={"maskige": {"generator": "none"}})
-    assert complete.planned() == changed
-    configure(complete, features={"maskige": {"options": {"min_size": 9}}})
-    assert complete.planned() == changed
+    for chosen in ({"generator": "none"}, {"options": {"min_size": 9}}):
+        configure(complete, features={"maskige": chosen})
+        jobs = complete.planned()
+        assert (jobs["features"], jobs["train_small_small"], jobs["predict"], jobs["score"]) == (4, 1, 1, 1)
+        assert {"extract", "index", "native", "describe", "audio_ms3_1"}.isdisjoint(jobs)
 
 
 def test_an_edited_generator_reruns_what_it_made_and_no_other(complete):
@@ -64,3 +64,31 @@ def test_original_pictures_and_published_weights_come_first(complete):
     text = done.stdout + done.stderr
     assert "fetch swinl_only_sam_many2many.pth" in text
     assert "maskige-semantic_sam-" in text
+
+
+def zero_shot(project, *variants):
+    configure(project, temporary=["image_embedding"])
+    file = project.folder / "config/config.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "runs": {"s4": list(variants)}}))
+
+
+def test_a_feature_that_hears_waits_for_sound_and_stand_in(project):
+    """Of a method without training only the test split is derived; the stand-in learns from training clips."""
+    zero_shot(project, "sam4avs-point-local", "sam4avs-heatmap-box")
+    done = project.snakemake("--cores", "2", "-n", "--printshellcmds")
+    text = done.stdout + done.stderr
+    derived = [line for line in text.splitlines() if "avsbench features" in line]
+    assert len(derived) == 2  # shared by the variants
+    assert all("--split test" in line for line in derived)
+    jobs = project.planned()
+    assert (jobs["features"], jobs["features_temporary"], jobs["pretrain_mini"]) == (1, 1, 1)
+    assert jobs["audio_s4_1"] == 3  # two shards of train for the stand-in, one of test
+
+    project.pretend_complete()
+    assert not list((project.folder / "data/mini/s4/features").glob("image_embedding-*/*.h5"))  # gone with the last use
+    assert len(list((project.folder / "data/mini/s4/features").glob("heatmap-*/*.h5"))) == 1
+    assert project.planned() == {}
+    zero_shot(project, "sam4avs-point-local", "sam4avs-heatmap-box", "sam4avs-point-global")
+    again = project.planned()
+    # Made anew for the third, they are news to the predictions that saw them before.
+    assert (again["features_temporary"], again.get("features", 0), again["predict"]) == (1, 0, 3)
