@@ -1,6 +1,6 @@
 """The waveform that CLAP hears in Sam4AVS (BMVC 2023): one second a frame at 48 kHz, in -1..1, in steps of 16 bits.
 
-CLAP's own loader rounds every sound to 16 bits. A second is repeated to CLAP's ten seconds by whoever runs that network.
+CLAP's own loader rounds every sound to 16 bits. To repeat a second up to CLAP's ten is for whoever runs that network.
 """
 
 import numpy as np
