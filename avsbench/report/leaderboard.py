@@ -153,7 +153,7 @@ def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent],
         )
         for name in names
     ]
-    strangers = [row.dataset for row in published.load() if row.dataset.lower() not in cards.dataset_cards()]
+    strangers = [row.dataset for row in published.load() if published.card_name(row) not in cards.dataset_cards()]
     return Board(
         scale=scale,
         **progress(runs, *([each for each in found if not each.run.external] for found in (results, absent))),

@@ -61,6 +61,10 @@ class Published:
         return _OURS.get((self.protocol, card.task), {}).get(self.metric, (UNKNOWN, None))
 
 
+ROBUST = "robust-"
+"""Begins the name of a data set under negatives."""
+
+
 @functools.cache
 def load(path: Path = FILE) -> tuple[Published, ...]:
     """Every number that may be shown, in the order of the file.
@@ -84,9 +88,15 @@ def load(path: Path = FILE) -> tuple[Published, ...]:
     return tuple(Published(**row) for row in shown.to_dict("records"))
 
 
-def of_dataset(card: DatasetCard) -> list[Published]:
-    """Numbers on one data set."""
-    return [row for row in load() if row.dataset.lower() == card.name]
+def of_dataset(card: DatasetCard, robust: bool = False) -> list[Published]:
+    """Numbers on one data set; `robust`: those on it under negatives, which sources call Robust-S4 and Robust-MS3."""
+    found = [row for row in load() if card_name(row) == card.name]
+    return [row for row in found if row.dataset.lower().startswith(ROBUST) == robust]
+
+
+def card_name(row: Published) -> str:
+    """The data-set card that a number would belong to, whether or not there is one."""
+    return row.dataset.lower().removeprefix(ROBUST)
 
 
 def counterparts(variant: Variant, card: DatasetCard, image_size: int) -> list[Published]:

@@ -1,5 +1,7 @@
 """Published numbers of a data set, one table per protocol, and ours beside those that are comparable."""
 
+from collections.abc import Sequence
+
 from avsbench.cards import DatasetCard
 from avsbench.report.columns import GRID
 from avsbench.report.published import UNKNOWN, Published, of_dataset
@@ -15,11 +17,15 @@ SHOWN = {"mIoU": "mIoU", "Fscore": "F", "J_and_F": "J&F", "G-mIoU": "G-mIoU"}
 """Published metric -> header."""
 
 
-def published_tables(card: DatasetCard) -> list[Table]:
-    """One table per published protocol; numbers are printed as their source has them."""
+def published_tables(card: DatasetCard, numbers: Sequence[Published] | None = None) -> list[Table]:
+    """One table per published protocol; numbers are printed as their source has them.
+
+    Args:
+        numbers: those to show; by default all on the data set.
+    """
     tables = []
     for protocol, title in TITLES.items():
-        rows = [row for row in of_dataset(card) if row.protocol == protocol]
+        rows = [row for row in (of_dataset(card) if numbers is None else numbers) if row.protocol == protocol]
         if rows:
             tables.append(_table(card, title, rows, ranked=protocol != "unknown"))
     return tables

@@ -17,6 +17,8 @@ from avsbench.report import tables
 from avsbench.report.collect import RunResult, long_table
 from avsbench.report.columns import GRID
 from avsbench.report.failures import explain
+from avsbench.report.published import of_dataset
+from avsbench.report.published_tables import published_tables
 
 TITLE = "Does it listen?"
 POSITIVE, ALL = "positive", "all"
@@ -120,6 +122,8 @@ def sections(heard: Heard, scale: str) -> list[tables.Section]:
         for end, words in KINDS.items():
             called = ", ".join(filter(None, [title, words]))
             parts += _summary(called, by_condition, end) + _components(called, by_condition, end)
+        printed = published_tables(cards.dataset(name), of_dataset(cards.dataset(name), robust=True))
+        parts += [replace(table, title=f"{title}: {table.title.lower()}") for table in printed]
     title = TITLE if scale == "full" else f"{TITLE} · {scale}"
     return [tables.Section(title, _about(scale), parts + _missing(heard))]
 

@@ -65,6 +65,15 @@ def test_global_values_and_components(tmp_path):
     assert "Not heard" not in text
 
 
+def test_printed_numbers_stand_apart(tmp_path):
+    text = section_of(planned(tmp_path, seeds=[0]))
+    printed = text.partition("published, protocol not stated")[2]
+    assert row_of(printed, "VCT")[6] == "23.79"
+    assert "61.00" not in text  # that is of MS3
+    whole = Path(render(planned(tmp_path / "again", seeds=[0]))).read_text()
+    assert "Robust-S4" not in whole.partition("Not shown")[2]
+
+
 def test_seeds_are_averaged(tmp_path):
     text = section_of(planned(tmp_path))
     each = [100 * global_value(0.5, [0.1 + shift, 0.2 + shift, 0.3 + shift]) for shift in (0, 0.1)]
