@@ -275,3 +275,26 @@ def test_a_spoilt_category_is_named(store, tmp_path):
     other, _ = store_fakes.build(tmp_path, card, Odd(card), ())
     with pytest.raises(AvsbenchError, match="categories of unknown kind"):
         write_negatives(card, "test", other)
+
+
+def test_an_epoch_with_negatives_is_twice_as_long(store):
+    from avsbench import cards
+    from avsbench.engine.data import StoredData
+    from avsbench.spec import RunSpec
+    from tests.unit.engine_fakes import TinyMethod
+
+    paths, card = store
+    write_negatives(card, "train", paths)
+
+    def data(**recipe):
+        settings = {"scale": "mini", "dataset": "s4", "variant": "tpavi-r50", "seed": "1", "image_size": 16}
+        spec = RunSpec(recipe={"batch": 4, **recipe}, paths=paths, **settings)
+        return StoredData(spec, cards.variant("tpavi-r50"), card, TinyMethod(), on_gpu=False)
+
+    plain, mixed_in = data(), data(negatives={"percent": 50})
+    assert (plain.steps_per_epoch, mixed_in.steps_per_epoch) == (2, 4)
+    assert next(plain.train(0, 0))[0].batch.aligned is None
+    steps = [share.batch for (share,) in mixed_in.train(0, 0)]
+    assert sum(int((~batch.aligned).sum()) for batch in steps) == 8
+    assert [batch.clip_ids for (share,) in mixed_in.train(0, 3) for batch in [share.batch]] == [steps[3].clip_ids]
+    assert all(batch.aligned is None for batch in mixed_in.validation())  # the epoch is chosen on positives
