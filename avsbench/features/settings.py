@@ -167,13 +167,8 @@ def check(feature: str, chosen: dict, where: str = "features") -> None:
         return
     card = generator(chosen["generator"], feature)
     for option, value in chosen.get("options", {}).items():
-        default = known(option, card.options, f"{where}.options", f"option of {card.name}")
-        if not _fits(value, default):
-            raise AvsbenchError(
-                f"{where}.options.{option}: not of the kind that {card.name} takes",
-                found=repr(value),
-                expected=f"{type(default).__name__}, such as {default!r}",
-            )
+        known(option, card.options, f"{where}.options", f"option of {card.name}")
+        _check_option(card, option, value, f"{where}.options.{option}")
     weights = chosen.get("weights")
     if weights and not card.needs_weights:
         raise AvsbenchError(f"{where}.weights: {card.name} takes no weights", hint="remove the key")
@@ -191,20 +186,35 @@ def check(feature: str, chosen: dict, where: str = "features") -> None:
 def check_card(variant: cards.Variant) -> None:
     """Raise AvsbenchError for an option that no generator of the feature has; names the line of the method's card."""
     for feature, chosen in variant.feature_settings.items():
-        at = ["variants", variant.base, "features", feature]
-        line = place(variant.method.path, at)
-        known(feature, dict.fromkeys(variant.features), f"{line}: variants.{variant.base}.features", "feature")
-        names = [chosen["generator"]] if "generator" in chosen else generators(feature)
-        for name in names:
-            known(name, generators(feature), f"{line}: {'.'.join(at)}", "generator")
-            check(feature, {key: value for key, value in chosen.items() if key != "options"}, f"{line}: features")
-        tables = {name: generators(feature)[name].options for name in names}
+
+        def where(*keys: str, feature: str = feature) -> str:
+            at = ["variants", variant.base, "features", feature, *keys]
+            return f"{place(variant.method.path, at)}: {'.'.join(at)}"
+
+        if feature not in variant.features:
+            known(feature, dict.fromkeys(variant.features), where(), "feature")
+        made = generators(feature)
+        name = chosen.get("generator")
+        if name is not None and name not in made:
+            known(name, made, where("generator"), "generator")
+        candidates = [made[name]] if name else list(made.values())
         for option, value in chosen.get("options", {}).items():
-            line = place(variant.method.path, [*at, "options", option])
-            known(option, {o: None for table in tables.values() for o in table}, f"{line}: {'.'.join(at)}", "option")
-            having = {name: {option: value} for name, table in tables.items() if option in table}
-            for name, options in having.items():
-                check(feature, {"generator": name, "options": options}, f"{line}: features")
+            if not (having := [card for card in candidates if option in card.options]):
+                every = {other: None for card in candidates for other in card.options}
+                known(option, every, where("options", option), "option")
+            for card in having:
+                if not _fits(value, card.options[option]):
+                    _check_option(card, option, value, where("options", option))
+
+
+def _check_option(card: GeneratorCard, option: str, value: object, where: str) -> None:
+    default = card.options[option]
+    if not _fits(value, default):
+        raise AvsbenchError(
+            f"{where}: not of the kind that {card.name} takes",
+            found=repr(value),
+            expected=f"{type(default).__name__}, such as {default!r}",
+        )
 
 
 def _fits(value: object, default: object) -> bool:

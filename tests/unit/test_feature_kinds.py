@@ -198,7 +198,7 @@ def test_a_misspelt_key_of_a_card_is_named_with_its_line(seeing, said, word, mes
     [
         ({"heatmap": {"options": {"amplitud": "fixed"}}}, "amplitud", "unknown option 'amplitud'(.|\n)*'amplitude'"),
         ({"heatmap": {"options": {"side": "big"}}}, "side", r"side: not of the kind(.|\n)*int, such as 224"),
-        ({"heatmap": {"generator": "audioclop"}}, "heatmap:", "audioclop(.|\n)*did you mean 'audioclip'"),
+        ({"heatmap": {"generator": "audioclop"}}, "generator:", "audioclop(.|\n)*did you mean 'audioclip'"),
         ({"boxes": {"options": {}}}, "boxes", "unknown feature 'boxes'(.|\n)*one of heatmap"),  # it does not see them
     ],
 )
