@@ -273,7 +273,9 @@ def _data(plan: Plan, name: str) -> Iterator[Finding]:
     """The source of a data set, and how much of what the workflow makes of it exists."""
     yield _source(plan, cards.dataset(name))
     variants = {run.variant for run in plan.runs if run.dataset == name}
-    ends = sorted({end for variant in variants for end in cards.variant(variant).front_ends_on(name)})
+    ends = {end for variant in variants for end in cards.variant(variant).front_ends_on(name)}
+    made = (setting for variant in variants for setting in plan.features(variant).values())
+    ends = sorted(ends | {end for setting in made for end in setting.card.front_ends})
     for split in SPLITS:
         count = plan.shard_count(name, split)
         made = {"shards": plan.shards(name, split), "index": [plan.paths.index(name, split)]}

@@ -66,11 +66,11 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
     """(stage, its outputs, its log) of everything a run stands on, in the order of the data."""
     paths, variant = plan.paths, cards.variant(run.variant)
     names = (run.dataset, run.variant, run.seed)
-    yield from _data_stages(plan, run.dataset, SPLITS if run.seed.isdigit() else ("test",), variant)
+    splits = SPLITS if run.seed.isdigit() else ("test",)
+    yield from _data_stages(plan, run.dataset, splits, variant)
+    yield from _feature_stages(plan, run.dataset, splits, variant)
     for encoder in dict.fromkeys(variant.loaded_on(run.dataset, plan.scale).values()):
-        file = plan.encoder_file(encoder)
-        log = paths.log("pretrain", encoder) if plan.scale == "mini" else paths.log("weights", Path(file).name)
-        yield "pretrained encoder", [file], log
+        yield _weights(plan, plan.encoder_file(encoder), encoder)
     if run.seed.isdigit():
         for file in plan.initial_run(run.dataset, run.variant):
             log = paths.log("train", variant.init.removeprefix("run:"), run.variant, run.seed)
@@ -100,13 +100,32 @@ def _data_stages(
         if variant.needs_originals:
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
-        for setting in plan.features(variant.name).values():
-            for shard, name in enumerate(names):
-                file = paths.features(dataset, setting.stored, split, shard, count)
-                yield "features", [file], paths.log("features", dataset, setting.stored, name)
         imported = plan.arrays(dataset, variant.name)
-        for front_end in (name for name in variant.front_ends_on(dataset) if name not in imported):
+        heard = [name for name in variant.front_ends_on(dataset) if name not in imported]
+        heard += [name for setting in plan.features(variant.name).values() for name in setting.card.front_ends]
+        for front_end in dict.fromkeys(heard):
             group = plan.front_end_group(dataset, front_end)
             for shard, name in enumerate(names):
                 file = paths.audio(dataset, front_end, split, shard, count)
                 yield "audio", [file], paths.log("audio", dataset, group, name)
+
+
+def _feature_stages(
+    plan: Plan, dataset: str, splits: tuple[str, ...], variant: cards.Variant
+) -> Iterator[tuple[str, list[str], str]]:
+    """Weights, and then reports: these stay where arrays are temporary."""
+    for setting in plan.features(variant.name).values():
+        for file, encoder in setting.files.items():
+            yield _weights(plan, file, encoder.name)
+        for split in splits:
+            count = plan.shard_count(dataset, split)
+            for shard in range(count):
+                log = plan.paths.log("features", dataset, setting.stored, plan.paths.shard_name(split, shard, count))
+                yield "features", [plan.paths.feature_report(dataset, setting.stored, split, shard, count)], log
+
+
+def _weights(plan: Plan, file: str, encoder: str) -> tuple[str, list[str], str]:
+    """The stage that a file of pretrained weights comes from."""
+    stand_in = file == plan.paths.stand_in(encoder)
+    log = plan.paths.log("pretrain", encoder) if stand_in else plan.paths.log("weights", cards.encoder(encoder).file)
+    return "pretrained encoder", [file], log

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from avsbench import cards, features
+from avsbench import cards, doctor, features
 from avsbench.clean import find
 from avsbench.closed_yaml import read_yaml
 from avsbench.config import check_config
@@ -19,6 +19,7 @@ from avsbench.features.settings import check_card, resolve, scale_defaults
 from avsbench.media import front_ends
 from avsbench.paths import Paths
 from avsbench.plan import Plan
+from avsbench.report.failures import _stages, find_failures
 from avsbench.report.verify import masks_as_published
 from tests.unit.small_method import write_method
 
@@ -306,3 +307,51 @@ def test_features_that_no_run_sees_can_go(tmp_path, seeing):
     (item,) = find(plan, features=True)
     assert (item.path.name, item.size) == (gone, 4)
     assert find(plan, features=True, dataset="s4") == []
+
+
+# what is said about it
+
+
+def write(file, text="{}"):
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(text)
+
+
+@pytest.mark.parametrize(("scale", "of"), [("mini", "pretrain"), ("full", "weights")])
+def test_weights_of_a_feature_are_named_where_they_failed(tmp_path, seeing, scale, of):
+    seeing(["heatmap"], trainable=False)
+    plan = planned(tmp_path, scale)
+    stages = list(_stages(plan, plan.runs[0]))
+    names = [stage for stage, *_ in stages]
+    assert names.index("audio") < names.index("pretrained encoder") < names.index("features")
+    log = next(log for stage, _, log in stages if stage == "pretrained encoder")
+    assert f"/{of}/" in log
+    for _, outputs, _ in stages[: names.index("pretrained encoder")]:
+        for file in outputs:
+            write(file)
+    write(log, "no route to host\n")
+    failure = find_failures(plan)[plan.runs[0]]
+    assert (failure.status, failure.reason) == ("failed", "pretrained encoder: no route to host")
+
+
+def test_arrays_that_went_are_no_failure(tmp_path, seeing):
+    seeing(["image_embedding"], trainable=False)
+    plan = planned(tmp_path, temporary=["image_embedding"])
+    stages = list(_stages(plan, plan.runs[0]))
+    for _, outputs, _ in stages[:-1]:
+        for file in outputs:
+            write(file)
+    assert not list(tmp_path.glob("data/mini/ms3/features/*/*.h5"))
+    write(stages[-1][2], "the disk is full\n")
+    assert find_failures(plan)[plan.runs[0]].reason == "score: the disk is full"
+
+
+def test_the_doctor_looks_for_sound_and_weights_of_features(tmp_path, seeing):
+    seeing(["heatmap"])
+    file = tmp_path / "config.yaml"
+    for scale, text in (("mini", "the workflow trains this stand-in"), ("full", "the workflow downloads")):
+        file.write_text(yaml.safe_dump(planned(tmp_path, scale).config))
+        findings = doctor.diagnose(file)
+        (weights,) = [found for found in findings if (found.section, found.name) == ("weights", "audioclip")]
+        assert (weights.mark, text in weights.text) == ("to do", True)
+        assert any("audioclip_wave 0 of" in found.text for found in findings if found.name == "ms3 test")
