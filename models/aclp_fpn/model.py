@@ -164,10 +164,7 @@ class ACLPFPN(Method):
 
 def resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, float32: [F,K,H,W] -> [F,K,h,w]."""
-    logits = logits.float()
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    return functional.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
 
 
 def build(
