@@ -169,6 +169,13 @@ def check(feature: str, chosen: dict, where: str = "features") -> None:
     for option, value in chosen.get("options", {}).items():
         known(option, card.options, f"{where}.options", f"option of {card.name}")
         _check_option(card, option, value, f"{where}.options.{option}")
+    if chosen.get("pictures") == "native" and {"height", "width"} & set(card.shape):
+        raise AvsbenchError(
+            f"{where}.pictures: what {card.name} keeps is of the size of the frames",
+            found="native",
+            expected="stored",
+            hint="remove the key",
+        )
     weights = chosen.get("weights")
     if weights and not card.needs_weights:
         raise AvsbenchError(f"{where}.weights: {card.name} takes no weights", hint="remove the key")

@@ -92,6 +92,12 @@ def test_a_generator_of_another_feature_is_no_generator():
         resolve("proposals", Paths("mini"), {"generator": "files"})
 
 
+def test_what_has_the_size_of_frames_is_made_of_these():
+    with pytest.raises(AvsbenchError, match=r"image_embedding.pictures: what regions keeps(.|\n)*expected: stored"):
+        resolve("image_embedding", Paths("mini"), {"pictures": "native"})
+    assert resolve("image_embedding", Paths("full"), {"pictures": "native"}).pictures == "native"
+
+
 # weights
 
 
