@@ -19,13 +19,13 @@ rule:
         ],
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
+        **({"robustness": PATHS.robustness()} if PLAN.condition_rules else {}),
         markdown=report(
             PLAN.page("md"),
             caption=f"../report/{'study' if PLAN.study else 'leaderboard'}.rst",
             category="Studies" if PLAN.study else "Leaderboard",
         ),
         table=PLAN.page("parquet"),
-        **({"robustness": PATHS.robustness()} if PLAN.condition_rules else {}),
     log:
         PATHS.log("study", PLAN.study.name) if PLAN.study else PATHS.log("leaderboard"),
     localrule: True
