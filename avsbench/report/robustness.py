@@ -53,19 +53,20 @@ def hear(
 
     Args:
         conditions: run -> condition -> why it is not heard under it, or None; empty where nothing is asked.
-        partial: a damaged or missing file is a reason, and no error.
+        partial: a damaged file is a reason, and no error; a missing one always is.
 
     Raises:
-        AvsbenchError: a file is missing or damaged.
+        AvsbenchError: a file is damaged.
     """
     heard = Heard()
     for result in results:
         rows: dict[str, dict] = {}
         asked = conditions(result.run)
         for condition, reason in asked.items():
+            reason = reason or _why_missing(result.run, condition, paths)
             if reason is None:
                 try:
-                    rows[condition] = _scores(result.run, condition, paths)
+                    rows[condition] = read_scores(_files(result.run, condition, paths)["score"])
                 except AvsbenchError as error:
                     if not partial:
                         raise
@@ -96,15 +97,19 @@ def global_values(own: dict, negatives: list[dict]) -> dict[str, float | None]:
     return values
 
 
-def _scores(run: Run, condition: str, paths: Paths) -> dict:
-    """The score row of a run under a condition. Raises AvsbenchError with what the logs say where there is none."""
-    names = (run.dataset, run.variant, run.seed)
+def _why_missing(run: Run, condition: str, paths: Paths) -> str | None:
+    """What the logs say where a run has no scores under a condition."""
     rule = f"{run.seed}.{run.dataset}{REFERENCE if condition.endswith(REFERENCE) else ''}"
-    found = {"predict": paths.predictions(*names, condition), "score": paths.scores(*names, condition)}
-    for stage, file in found.items():
+    for stage, file in _files(run, condition, paths).items():
         if not Path(file).is_file():
-            raise AvsbenchError(explain(stage, file, paths.log(stage, run.dataset, run.variant, rule)).reason)
-    return read_scores(found["score"])
+            return explain(stage, file, paths.log(stage, run.dataset, run.variant, rule)).reason
+    return None
+
+
+def _files(run: Run, condition: str, paths: Paths) -> dict[str, str]:
+    """What a run leaves under a condition: stage -> file."""
+    names = (run.dataset, run.variant, run.seed, condition)
+    return {"predict": paths.predictions(*names), "score": paths.scores(*names)}
 
 
 def sections(heard: Heard, scale: str) -> list[tables.Section]:

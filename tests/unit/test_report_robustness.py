@@ -125,8 +125,9 @@ def test_what_is_missing_is_said(tmp_path):
     names = (run.dataset, run.variant, run.seed)
     for file in (plan.paths.scores(*names, "noise"), plan.paths.predictions(*names, "noise")):
         Path(file).unlink()
-    with pytest.raises(AvsbenchError, match=r"predict: .*noise\.h5 does not exist"):
-        render(plan)
+    reason = row_of(section_of(plan).partition("Not heard")[2], "tpavi-r50")  # as by hand: no workflow has failed
+    assert reason[2] == "noise"
+    assert re.fullmatch(r"predict: .*noise\.h5 does not exist", reason[3])
     log = Path(plan.paths.log("predict", "s4", "tpavi-r50", "0.s4"))
     log.parent.mkdir(parents=True)
     log.write_text("clip a: the scores are not finite\n")
@@ -135,3 +136,11 @@ def test_what_is_missing_is_said(tmp_path):
     assert reason[2:4] == ["noise", "predict: clip a: the scores are not finite"]
     assert "tpavi-r50" not in text.partition("components")[0]  # no global value without one of the three
     assert "aclp-fpn" in text.partition("components")[0]
+
+
+def test_a_damaged_file_is_an_error(tmp_path):
+    plan = planned(tmp_path, seeds=[0])
+    file = plan.paths.scores("s4", "tpavi-r50", "0", "noise")
+    Path(file).write_text("{")
+    with pytest.raises(AvsbenchError, match=re.escape(file)):
+        render(plan)
