@@ -275,8 +275,12 @@ def dataset_cards() -> dict[str, DatasetCard]:
 
 def method_folders() -> list[Path]:
     """Folders that hold methods: the project's `models/` and those of $AVSBENCH_MODELS (separated as in $PATH)."""
-    extra = [Path(p) for p in os.environ.get("AVSBENCH_MODELS", "").split(os.pathsep) if p]
-    return [PROJECT / "models", *extra]
+    return list(_method_folders(PROJECT, os.environ.get("AVSBENCH_MODELS", "")))
+
+
+@functools.cache  # asked thousands of times while planning: paths that are kept keep their hash
+def _method_folders(project: Path, extra: str) -> tuple[Path, ...]:
+    return (project / "models", *(Path(p) for p in extra.split(os.pathsep) if p))
 
 
 def method_cards() -> dict[str, MethodCard]:
