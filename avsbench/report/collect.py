@@ -224,13 +224,13 @@ def another_form(file: str, error: Exception) -> AvsbenchError:
 def _init(record: dict) -> str:
     """What training started from. At mini no published weights exist, so encoders start from small stand-ins."""
     init = record.get("init") or "-"
-    names = ", ".join(encoder["name"] for encoder in record.get("encoders", {}).values())
+    names = ", ".join(dict.fromkeys(encoder["name"] for encoder in record.get("encoders", {}).values()))
     if not names:
         return init
     if record["scale"] != "mini":
         return f"{init} ({names})"
     stand_ins = f"stand-ins for {names}"
-    return stand_ins if init in ("imagenet", "scratch") else f"{init} ({stand_ins})"
+    return f"{init} ({stand_ins})" if init.startswith("run:") else stand_ins
 
 
 def _selection(record: dict) -> str:

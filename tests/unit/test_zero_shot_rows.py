@@ -109,3 +109,12 @@ def test_hard_masks_are_stored_without_probabilities(tmp_path):
     expected[..., :4] = True
     assert np.array_equal(mask, expected)
     assert np.array_equal(level, np.where(expected, 255, 1))
+
+
+def test_a_file_that_fills_two_roles_is_named_once(glued):
+    """AudioCLIP's file holds a visual and an audio tower."""
+    run = Run("s4", "aclp-fpn", "0")
+    make_run(glued, run)
+    assert (
+        row_of(Path(write_leaderboard(runs=[run], paths=glued)).read_text(), "aclp-fpn")[6] == "stand-ins for audioclip"
+    )
