@@ -6,6 +6,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +83,10 @@ def score_external(
         card.name, EXTERNAL, predictions.resolve().name, "positive", card.task, card.num_classes, hard
     )
     faults = list(found.faults)
-    with PredictionFiles(card, form) as reader, PredictionWriter(files.predictions, info) as writer:
+    with ExitStack() as stack:
+        stack.callback(_remove_empty, files)
+        reader = stack.enter_context(PredictionFiles(card, form))
+        writer = stack.enter_context(PredictionWriter(files.predictions, info))
         resized = _store(index.to_dict("records"), found, reader, writer, faults)
         _report(predictions, files.faults, faults, form)
     names = sorted({*CALLS, *fscore_k, *_published_calls(card)})
@@ -127,6 +131,13 @@ def _make_room(files: Scored, predictions: Path) -> None:
         raise AvsbenchError(f"{files.folder}: the folder of a run of ours", hint="name another folder with --out")
     for file in (files.record, files.scores, files.frames, files.predictions, files.faults):
         Path(file).unlink(missing_ok=True)
+
+
+def _remove_empty(files: Scored) -> None:
+    """Remove the folders of predictions and scores where nothing is in them."""
+    for folder in {Path(file).parent for file in (files.predictions, files.frames, files.scores)}:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _score(files: Scored, paths: Paths, card: DatasetCard, fscore_k: Iterable[int]) -> list[dict]:
