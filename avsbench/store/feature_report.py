@@ -1,6 +1,7 @@
 """What is said about a shard of features: what made it, and numbers that tell a useful one from an empty one."""
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from avsbench.cards import EncoderCard
 from avsbench.digest import file_digest
 from avsbench.features import MASKIGE, PROPOSALS
 from avsbench.features.settings import Setting
 
 _LOG = logging.getLogger(__name__)
+PACKAGES = ("avsbench", "numpy", "torch", "torchvision", "scikit-image")
+OPTIONAL = {"transformers": "transformers", "segment_anything": "segment-anything"}
+"""Module -> package; of no account unless the generator imported it."""
 MANY = 0.2
 """Share of empty frames from which on the report is a warning."""
 SIDE = 224
@@ -86,20 +91,20 @@ def summary(feature: str, rows: list[np.ndarray]) -> dict:
 
 def origin(setting: Setting, device: str) -> dict:
     """What made a shard: the setting, its weights with their sha256, packages."""
-    if isinstance(setting.weights, dict):
-        weights = {role: _weights(Path(file)) for role, file in setting.weights.items()}
-    else:
-        weights = _weights(Path(setting.weights)) if setting.weights else None
-    packages = {package: version(package) for package in ("avsbench", "numpy", "torch", "scikit-image")}
-    return {"name": setting.stored, **setting.record, "weights": weights, "device": device, "versions": packages}
+    files = {file: _weights(Path(file), card) for file, card in setting.files.items()}
+    roles = setting.weights
+    weights = {role: files[file] for role, file in roles.items()} if isinstance(roles, dict) else files.get(roles)
+    used = [name for module, name in OPTIONAL.items() if module in sys.modules]
+    versions = {name: version(name) for name in (*PACKAGES, *used)}
+    return {"name": setting.stored, **setting.record, "weights": weights, "device": device, "versions": versions}
 
 
-def _weights(file: Path) -> dict:
-    """A file, or the files of a folder, each with its sha256."""
-    if file.is_file():
+def _weights(file: Path, card: EncoderCard) -> dict:
+    """A file with its sha256; where an encoder is several files of a folder, each of them."""
+    parts = [file.with_name(Path(part.file).name) for part in card.parts]
+    if len(parts) == 1:
         return {"file": file.name, "sha256": file_digest(file)}
-    parts = sorted(part for part in file.rglob("*") if part.is_file())
-    return {"folder": file.name, "sha256": {str(part.relative_to(file)): file_digest(part) for part in parts}}
+    return {"folder": file.parent.name, "sha256": {part.name: file_digest(part) for part in parts}}
 
 
 def tell(setting: Setting, out: str, report: dict) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from avsbench.contract_checks import features as drawn
 from avsbench.errors import AvsbenchError
 from avsbench.features import FEATURES, Deriver, Generator, Proposals
 from avsbench.features.settings import resolve
+from avsbench.paths import Paths
 from avsbench.store import feature_report
 from avsbench.store import features as stage
 from avsbench.store.clips import ClipDataset
@@ -122,10 +124,28 @@ def test_the_report_names_the_weights(store, made_by):
     assert report["weights"] == {"file": "audioclip.safetensors", "sha256": digest}
     _, boxes = made_by("boxes", Boxes(), split="val")
     assert boxes["weights"]["audioclip"]["sha256"] == digest  # by its role
-    folder = Path(paths.data_root) / "folder"
-    (folder / "below").mkdir(parents=True)
-    (folder / "below" / "part").write_bytes(b"weights")
-    assert feature_report._weights(folder) == {"folder": "folder", "sha256": {"below/part": digest}}
+
+
+def test_the_report_names_all_files_of_a_folder_and_the_package_that_read_them(tmp_path, monkeypatch):
+    setting = resolve("boxes", Paths("full", weights_root=str(tmp_path)))
+    digests = {}
+    for number, (file, card) in enumerate(setting.files.items()):
+        for part in card.parts:
+            path = Path(file).with_name(Path(part.file).name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(part.file.encode())
+            digests.setdefault(number, {})[path.name] = hashlib.sha256(part.file.encode()).hexdigest()
+    monkeypatch.setattr(feature_report, "version", lambda package: f"version of {package}")
+    monkeypatch.delitem(sys.modules, "transformers", raising=False)
+    assert "transformers" not in feature_report.origin(setting, "cpu")["versions"]
+    monkeypatch.setitem(sys.modules, "transformers", object())
+    about = feature_report.origin(setting, "cpu")
+    assert about["versions"]["transformers"] == "version of transformers"
+    assert about["weights"] == {
+        "ear": {"folder": "clap-htsat-unfused", "sha256": digests[0]},
+        "eye": {"folder": "grounding-dino-base", "sha256": digests[1]},
+    }
+    assert all(len(found) > 2 for found in digests.values())
 
 
 def test_boxes_are_filled_up_with_nan(store, made_by):
