@@ -240,8 +240,6 @@ def _generator(setting: Setting, scale: str) -> Iterator[Finding]:
         if Path(file).is_file():
             text = f"{file}, {space.readable(Path(file).stat().st_size)}"
             yield Finding("weights", setting.generator, OK, text)
-        elif Path(file).exists():
-            yield Finding("weights", setting.generator, OK, file)
         elif scale == "mini" and card.exists_at(scale):
             yield Finding("weights", setting.generator, TO_DO, f"{file}: the workflow trains this stand-in")
         else:

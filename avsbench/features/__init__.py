@@ -43,6 +43,7 @@ class Feature:
         fill: stands in frames of padding, and where a frame has fewer entries than another.
         ragged: the axis after T is as long as the clip, or the batch, needs; missing entries stand at its end.
         of_masks: made of the masks that a `Generator` proposes; else a `Deriver` gives the array.
+        reader: role of the encoder that goes on from it, if a method has one; it must be of the network that made it.
     """
 
     array: str
@@ -50,6 +51,7 @@ class Feature:
     fill: float = 0
     ragged: bool = False
     of_masks: bool = False
+    reader: str = ""
 
 
 FEATURES = {
@@ -61,7 +63,9 @@ FEATURES = {
         of_masks=True,
     ),
     "heatmap": Feature("float32 [T,7,7]", "the cosine of each place of a frame with the sound of its second"),
-    "image_embedding": Feature("float16 [T,…] or uint8 [T,…]", "what a promptable segmenter keeps of a frame"),
+    "image_embedding": Feature(
+        "float16 [T,…] or uint8 [T,…]", "what a promptable segmenter keeps of a frame", reader="segmenter"
+    ),
     "boxes": Feature(
         "float32 [T,M,4]",
         "what sounds, as x0 y0 x1 y1 in pixels of a picture of 224 x 224",
@@ -223,11 +227,11 @@ def build(
             expected=f"one of {', '.join(name for name, other in generators(card.makes[0]).items() if other.module)}",
             hint="name another generator for pictures that nobody has made masks of",
         )
-    chosen = {name: _on(value, dataset) for name, value in {**card.options, **options}.items()}
+    chosen = {name: value_on(value, dataset) for name, value in {**card.options, **options}.items()}
     more = {} if card.of_masks else {"scale": scale}
     return importlib.import_module(card.module).build(weights=weights, device=device, **more, **chosen)
 
 
-def _on(value: object, dataset: str | None) -> object:
-    """An option's value on a data set."""
+def value_on(value: object, dataset: str | None) -> object:
+    """The value of an option that counts on a data set, of one that may differ between these."""
     return value.get(dataset, value["default"]) if isinstance(value, dict) and "default" in value else value

@@ -140,6 +140,8 @@ def resolve(feature: str, paths: Paths, *layers: dict, card: dict | None = None)
     fitting = {key: value for key, value in options.items() if key in generator(name, feature).options}
     kept.insert(kept[0] is default, {"options": fitting})
     chosen = functools.reduce(cards.merge, kept, {})
+    # An option that differs between data sets is said whole: no layer takes over half of another's.
+    chosen["options"] = {option: value for layer in kept for option, value in layer.get("options", {}).items()}
     check(feature, chosen)
     found = generator(chosen["generator"], feature)
     options = {**found.options, **chosen.get("options", {})}
@@ -214,6 +216,26 @@ def check_card(variant: cards.Variant) -> None:
                     _check_option(card, option, value, where("options", option))
 
 
+def check_readers(variant: cards.Variant, settings: dict[str, Setting], scale: str) -> None:
+    """Raise AvsbenchError where a method would go on with another network than the one that made a feature.
+
+    All three decoders of Segment Anything take the embeddings of any of its encoders, and make nonsense of two.
+    """
+    for feature, setting in settings.items():
+        role = setting.kind.reader
+        if role not in variant.encoders:
+            continue
+        made = next((encoder.name for encoder in setting.files.values()), None)
+        for read in {variant.loaded_on(dataset, scale).get(role) for dataset in variant.datasets} - {made}:
+            both = f"; a row of a study may say both features and encoders: {{{role}: {made}}}" if made and read else ""
+            raise AvsbenchError(
+                f"{variant.name} cannot read the {feature} that {setting} makes",
+                found=made or "no weights",
+                expected=read or f"no weights, at scale {scale}",
+                hint=f"change features.{feature}{both}",
+            )
+
+
 def _check_option(card: GeneratorCard, option: str, value: object, where: str) -> None:
     default = card.options[option]
     if not _fits(value, default):
@@ -271,10 +293,11 @@ def _file(
             return paths.stand_in(encoder.name), f"stand-in for {encoder.name}"
         return paths.weights(encoder.file), encoder.sha256 or encoder.file
     file = Path(named).expanduser()
-    if not file.exists():
+    if not file.is_file():
         raise AvsbenchError(
             f"{named}: the weights of {card.name} that features.{feature}.weights names do not exist",
-            expected=f"{encoder.file}, about {encoder.size_mb} MB",
+            found="a folder" if file.is_dir() else None,
+            expected=f"the file {encoder.file}, about {encoder.size_mb} MB",
             hint=f"get it from {encoder.url}, or name another file, or none, in features.{feature}.weights",
         )
     return str(file), _digest(file, Path(paths.weights("digests.json")))

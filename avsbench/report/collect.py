@@ -14,6 +14,7 @@ from avsbench import cards
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.score import read_scores
 from avsbench.evaluation.submissions import Source
+from avsbench.features import value_on
 from avsbench.metrics import metric
 from avsbench.paths import Paths
 from avsbench.plan import UNTRAINED, Run, Skip
@@ -164,7 +165,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             selection=_selection(record),
             members=grids[GRID].get("members", 1),
             arrays=tuple(record.get("arrays", {}).values()),
-            features=tuple(_feature(name, made) for name, made in record.get("features", {}).items()),
+            features=tuple(_feature(name, made, run.dataset) for name, made in record.get("features", {}).items()),
             deviations=tuple(record.get("deviations", ())),
             image_size=record.get("image_size"),
             grids=grids,
@@ -239,9 +240,9 @@ def _selection(record: dict) -> str:
     return record["selection"]["split"] if "selection" in record else "authors"
 
 
-def _feature(name: str, made: dict) -> str:
-    """What a record says about a feature: its generator, options, and weights."""
-    options = [f"{key} {value}" for key, value in made["options"].items()]
+def _feature(name: str, made: dict, dataset: str) -> str:
+    """What a record says about a feature: its generator, options as they count on the data set, and weights."""
+    options = [f"{key} {value_on(value, dataset)}" for key, value in made["options"].items()]
     options += ["original pictures"] if made["pictures"] == "native" else []
     digests = made["weights_digest"] or {}
     for digest in digests.values() if isinstance(digests, dict) else [digests]:

@@ -110,6 +110,17 @@ def test_stand_ins_are_the_weights_at_mini_where_there_are_any():
     assert resolve("maskige", Paths("mini"), {"generator": "sam"}).gpu("mini")  # there is no small one
 
 
+def test_an_option_of_every_data_set_is_said_whole():
+    paths = Paths("mini")
+    card = {"options": {"k": {"default": 1, "s4": 3, "ms3": 2}}}
+    assert resolve("boxes", paths, card=card).options["k"] == card["options"]["k"]
+    chosen = resolve("boxes", paths, {"options": {"k": {"default": 2}}}, card=card)
+    assert chosen.options["k"] == {"default": 2}
+    # What a job is told wins over a configuration file that says something else.
+    file = {"options": {"k": {"default": 1, "avss": 5}}}
+    assert resolve("boxes", paths, file, chosen.chosen).stored == chosen.stored
+
+
 def test_weights_of_several_roles_are_named_one_by_one(tmp_path):
     paths = Paths("full", weights_root=str(tmp_path / "weights"))
     published = resolve("boxes", paths)

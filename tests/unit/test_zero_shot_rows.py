@@ -11,6 +11,7 @@ from avsbench.contract import Batch, Method
 from avsbench.evaluation.predict import predict_clips
 from avsbench.evaluation.predictions import PredictionInfo, PredictionReader, PredictionWriter
 from avsbench.evaluation.score import read_scores
+from avsbench.features.settings import resolve
 from avsbench.plan import Run, Skip
 from avsbench.report.leaderboard import write_leaderboard
 from tests.unit.report_runs import make_run, paths_in, row_of, write
@@ -66,6 +67,16 @@ def test_a_zero_shot_run_without_a_score_stands_in_its_section(glued):
     assert row_of(text.split("### Zero-shot\n")[1], "glued-small")[3] == "skipped"
     alone = Path(write_leaderboard(runs=[], skips=[Skip(UNTRAINED, "no weights")], paths=glued)).read_text()
     assert alone.count("| variant ") == 2  # the zero-shot table, and the one of reasons
+
+
+def test_an_option_stands_in_the_note_as_it_counts_on_the_data_set(tmp_path):
+    paths = paths_in(tmp_path)
+    setting = resolve("boxes", paths)
+    run = Run("ms3", "sam4avs-detector-box", "none", features=(setting.stored,))
+    make_run(paths, run, features={"boxes": {**setting.record, "stored": setting.stored}})
+    note = Path(write_leaderboard(runs=[run], paths=paths)).read_text().partition("boxes by regions (")[2]
+    assert "k 2, scales [200.0, 600.0, 2000.0]" in note
+    assert "default" not in note.partition(")")[0]
 
 
 def test_hard_masks_are_marked_in_protocol_b_alone_with_their_own_f_beside(glued):
