@@ -5,7 +5,7 @@ import functools
 from avsbench import cards, digest
 from avsbench.errors import AvsbenchError
 from avsbench.features import FEATURES, MASKIGE
-from avsbench.features.settings import Setting, check_card, resolve, scale_defaults
+from avsbench.features.settings import Setting, check_card, check_readers, resolve, scale_defaults
 from avsbench.paths import Paths
 from avsbench.plan_sources import compact
 
@@ -24,15 +24,17 @@ class Features:
             check_card(found)
             said, studied = found.feature_settings, found.changes.get("features", {})
             try:
-                self._features[variant] = {
+                settings = {
                     name: self._setting(name, configured.get(name, {}), studied.get(name, {}), card=said.get(name))
                     for name in dict.fromkeys(found.features)
                 }
+                check_readers(found, settings, self.paths.scale)
             except AvsbenchError as error:
                 if not studied:
                     raise
                 what = f"{variant}: {error.what}"  # what the configuration does not say, a row of a study does
                 raise AvsbenchError(what, found=error.found, expected=error.expected, hint=error.hint) from None
+            self._features[variant] = settings
         return self._features[variant]
 
     def _setting(self, feature: str, *layers: dict, card: dict | None) -> Setting:

@@ -14,7 +14,7 @@ from avsbench.errors import AvsbenchError
 from avsbench.evaluation.ensemble import Ensemble, member_files
 from avsbench.features import MASKIGE, PROPOSALS, Deriver, Generator, build
 from avsbench.features.maskige import coloured
-from avsbench.features.settings import Setting, resolve
+from avsbench.features.settings import Setting, check_readers, resolve
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.images import resize_image
@@ -85,6 +85,7 @@ def load(
     wanted = {**described.get("features", {}), **(features or {})}
     said = chosen.feature_settings
     settings = {name: resolve(name, paths, wanted.get(name, {}), card=said.get(name)) for name in chosen.features}
+    check_readers(chosen, settings, scale)
     return Predictor(method, chosen, card, image_size, device, generators_of(settings, str(device), scale, dataset))
 
 

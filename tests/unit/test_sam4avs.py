@@ -1,5 +1,6 @@
 """Sam4AVS without training: masks from prompts and from crops, empty cases, and heatmaps of small towers."""
 
+import dataclasses
 import importlib
 import logging
 
@@ -8,15 +9,19 @@ import pytest
 import torch
 
 from avsbench import cards, features, registry
+from avsbench.config import check_config
 from avsbench.contract import Batch
 from avsbench.errors import AvsbenchError
 from avsbench.features.boxes import SIDE
 from avsbench.features.crops import clip_pictures, masked_crops
 from avsbench.features.heatmap import Heatmaps, heatmaps
 from avsbench.features.promptable import Promptable
+from avsbench.features.settings import check_readers, resolve
 from avsbench.nn.audioclip import audioclip
 from avsbench.nn.clip_visual import clip_visual
 from avsbench.nn.esresnext import esresnext
+from avsbench.paths import Paths
+from avsbench.plan import Plan
 
 CARD = cards.method_cards()["sam4avs"]
 MODEL = registry.method_module(CARD)
@@ -265,3 +270,35 @@ def test_thresholds_are_those_of_the_data_set():
     assert thresholds == {"s4": 0.6, "ms3": 0.65}
     with pytest.raises(AvsbenchError, match=r"options of sam4avs: prompt(.|\n)*did you mean 'dense'"):
         prompted("denser")
+
+
+@pytest.mark.parametrize(
+    ("scale", "chosen", "message"),
+    [
+        (
+            "full",
+            {"options": {"model": "vit_b"}},
+            r"found:\s+sam_vit_b\s+expected:\s+sam_vit_h(.|\n)*segmenter: sam_vit_b",
+        ),
+        ("full", {"generator": "regions"}, r"found:\s+no weights\s+expected:\s+sam_vit_h"),
+        ("mini", {"generator": "sam"}, r"found:\s+sam_vit_h\s+expected:\s+no weights, at scale mini"),
+    ],
+)
+def test_embeddings_of_one_network_are_not_prompted_by_another(scale, chosen, message):
+    """The decoders of Segment Anything take them, and make nonsense of them."""
+    config = {
+        "scale": scale,
+        "runs": {"s4": ["sam4avs-point-local"]},
+        "seeds": [0],
+        "features": {"image_embedding": chosen},
+    }
+    with pytest.raises(AvsbenchError, match=rf"sam4avs-point-local cannot read the image_embedding(.|\n)*{message}"):
+        Plan(check_config(config)).features("sam4avs-point-local")
+
+
+def test_a_row_of_a_study_may_take_another_network_for_both_steps():
+    variant, paths = cards.variant("sam4avs-point-local"), Paths("full")
+    settings = {"image_embedding": resolve("image_embedding", paths, {"options": {"model": "vit_b"}})}
+    check_readers(dataclasses.replace(variant, encoders={"segmenter": "sam_vit_b"}), settings, "full")
+    with pytest.raises(AvsbenchError, match="cannot read"):
+        check_readers(variant, settings, "full")
