@@ -20,6 +20,7 @@ PLUMBING = frozenset(
     ]
     + [f"avsbench.{name}" for name in ("study_cards", "studies", "plan_conditions")]
     + ["avsbench.closed_yaml", "avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
+    + ["avsbench.datasets.space", "avsbench.store.feature_report"]
 )
 """Modules that move files and messages about but decide no number. What cards say reaches a rule by its settings."""
 
@@ -94,17 +95,24 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@functools.cache
 def source(path: Path) -> str:
     """The code of a file without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(), filename=str(path))
+    return _parsed(path)[0]
+
+
+@functools.cache
+def _parsed(path: Path) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
+    """The code of a file without comments, docstrings and layout, and its imports anywhere."""
+    tree, imports = ast.parse(path.read_text(), filename=str(path)), []
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # A bare string is a docstring, also below an assignment; it never runs.
             kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
             node.body = kept or [ast.Pass()]
-    return ast.unparse(tree)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports.append(node)
+    return ast.unparse(tree), imports
 
 
 def _collect(module: str, found: dict[str, Path]) -> None:
@@ -117,6 +125,7 @@ def _collect(module: str, found: dict[str, Path]) -> None:
         _collect(imported, found)
 
 
+@functools.cache
 def _file(module: str) -> Path | None:
     """The file of a project module, None for anything else."""
     parts = module.split(".")
@@ -136,10 +145,10 @@ def _imports(path: Path, module: str | None) -> tuple[str, ...]:
     package = None
     if module is not None:
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+    for node in _parsed(path)[1]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = node.module or ""
             if node.level:
                 if package is None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from avsbench import digest
+from avsbench import cards, digest
+from avsbench.features import FEATURES, generators
 
 
 @pytest.fixture
@@ -25,13 +26,15 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(digest.cards, "PACKAGE", package)
 
     def stages():
-        for cached in (digest.stage, digest.source, digest._imports):
-            cached.cache_clear()
+        forget()
         return digest.stage("train"), digest.stage("report")
 
     yield package, stages
-    stages_cleared = (digest.stage, digest.source, digest._imports)
-    for cached in stages_cleared:
+    forget()
+
+
+def forget():
+    for cached in (digest.stage, digest._parsed, digest._imports, digest._file):
         cached.cache_clear()
 
 
@@ -90,3 +93,19 @@ def test_every_real_stage_has_its_modules():
 
 def test_the_method_folder_counts():
     assert digest.stage("train", "tpavi") != digest.stage("train", "saliency")
+
+
+def test_what_plans_estimates_room_or_reports_on_a_shard_reruns_nothing(monkeypatch):
+    parts = {card.module for name in FEATURES for card in generators(name).values() if card.module}
+    read = set()
+    monkeypatch.setattr(digest, "source", lambda path: str(read.add(path.relative_to(cards.PROJECT).as_posix())))
+    digest.stage.cache_clear()
+    for name in digest.STAGES:
+        digest.stage(name, parts=tuple(sorted(parts)) if name == "features" else ())
+    digest.stage.cache_clear()
+    assert {f"{part.replace('.', '/')}.py" for part in parts} - read <= {"avsbench/features/semantic_sam.py"}
+    assert "avsbench/store/features.py" in read
+    words = {"avsbench/datasets/space.py", "avsbench/store/feature_report.py", "avsbench/features/settings.py"}
+    planning = {file.relative_to(cards.PROJECT).as_posix() for file in cards.PACKAGE.glob("plan*.py")}
+    assert len(planning) >= 5
+    assert not read & (words | planning)
