@@ -21,7 +21,7 @@ from avsbench.media.vggish_mel import VGGISH, fit_examples, vggish_mel
 
 NAMES = {
     "vggish_mel", "combo_mel", "msai_256", "msai_512", "msai_1024", "audioclip_wave", "clap_wave",
-    "cavp_mel", "cavp_mel_reference", "cavp_mel_stereo", "cavp_mel_stereo_reference",
+    "cavp_mel", "cavp_mel_reference", "cavp_mel_stereo", "cavp_mel_stereo_reference", "robust_mel",
 }  # fmt: skip
 EXAMPLES = ("vggish_mel", "combo_mel", "msai_256", "msai_512", "msai_1024")
 CAVP = tuple(sorted(name for name in NAMES if name.startswith("cavp")))
