@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avsbench.features.transformers_folder import load
+from avsbench.nn.precision import float32
 
 if TYPE_CHECKING:
     from transformers import ClapModel, PreTrainedTokenizerBase
@@ -40,6 +41,7 @@ class Clap:
         self._texts = self.texts(vocabulary)
 
     @torch.inference_mode()
+    @float32()
     def texts(self, texts: list[str]) -> Tensor:
         """Normalised embeddings [N,D] of texts, as they are."""
         tokens = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.network.device)
@@ -47,6 +49,7 @@ class Clap:
         return F.normalize(self.network.text_projection(found.pooler_output), dim=-1)
 
     @torch.inference_mode()
+    @float32()
     def sounds(self, waves: np.ndarray) -> Tensor:
         """Normalised embeddings [F,D] of sounds [F,S] at 48 kHz, in -1..1, of ten seconds at most."""
         mel = self._mel(list(waves), sampling_rate=RATE, max_length=SAMPLES, return_tensors="pt")["input_features"]

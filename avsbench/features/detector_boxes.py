@@ -14,6 +14,7 @@ from torchvision.ops import box_convert
 from avsbench.features.boxes import NamedBoxes, class_names
 from avsbench.features.clap import clap
 from avsbench.features.transformers_folder import load
+from avsbench.nn.precision import float32
 
 if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection, PreTrainedTokenizerBase
@@ -45,6 +46,7 @@ class GroundingDino:
         self._pictures = GroundingDinoImageProcessor(size={"shortest_edge": SHORT_SIDE, "longest_edge": LONG_SIDE})
 
     @torch.inference_mode()
+    @float32()
     def boxes(self, frames: np.ndarray, names: list[list[str]]) -> list[np.ndarray]:
         """Of each frame, uint8 [F,H,W,3], the boxes of all its names, in their order: float32 [m,4], in 0..1.
 

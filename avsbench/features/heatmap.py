@@ -17,6 +17,7 @@ from avsbench.features.crops import clip_pictures
 from avsbench.nn.audioclip import one_second
 from avsbench.nn.clip_visual import ClipVisual, clip_visual
 from avsbench.nn.esresnext import ESResNeXt, esresnext
+from avsbench.nn.precision import float32
 from avsbench.nn.weights import load_file
 
 POOLS = ("surgery", "plain")
@@ -36,6 +37,7 @@ class Heatmaps(Deriver):
         self.visual, self.audio, self.pool, self.side = visual.eval(), audio.eval(), pool, side
 
     @torch.inference_mode()
+    @float32()  # prompts should not depend on the make of a GPU
     def derive(self, frames: np.ndarray, audio: dict[str, np.ndarray]) -> np.ndarray:
         device = next(self.visual.parameters()).device
         images = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255

@@ -10,6 +10,7 @@ import torch
 
 from avsbench.features import Generator, Proposals
 from avsbench.features.sam_prompts import loaded
+from avsbench.nn.precision import float32
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -48,6 +49,7 @@ class SegmentAnything(Generator):
         )
 
     @torch.inference_mode()
+    @float32()
     def propose(self, image: np.ndarray) -> Proposals:
         found = self._generator.generate(image)
         masks = np.array([one["segmentation"] for one in found], bool).reshape(-1, *image.shape[:2])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from avsbench import cards
 from avsbench.errors import AvsbenchError
 from avsbench.features.promptable import Promptable
+from avsbench.nn.precision import float32
 from avsbench.nn.states import load_strict
 from avsbench.nn.weights import load_file
 
@@ -38,6 +39,7 @@ class SamPrompts(Promptable):
         self.resize = ResizeLongestSide(network.image_encoder.img_size)
 
     @torch.inference_mode()
+    @float32()
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """The output of the image encoder, of the type `precision`: [F,256,64,64] for the published networks."""
         resized = np.stack([self.resize.apply_image(frame) for frame in frames])  # by Pillow, as `set_image` does

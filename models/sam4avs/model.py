@@ -114,7 +114,8 @@ class Prompted(ZeroShot):
 def of_heatmaps(batch: Batch, *, strategy: str, threshold: float, reverse: bool, quirks: str) -> Iterator[dict]:
     """Points or boxes from the feature `heatmap`, see `prompts.of_heatmap`."""
     cosine = batch.feature("heatmap")[batch.real]
-    for heatmap in heatmaps(cosine, reverse=reverse).cpu().numpy():
+    # On the processor: a GPU would round otherwise what is compared for equality.
+    for heatmap in heatmaps(cosine.cpu(), reverse=reverse).numpy():
         asked = of_heatmap(heatmap, strategy, threshold, quirks)
         yield {name: torch.from_numpy(array).to(cosine.device) for name, array in asked.items()}
 

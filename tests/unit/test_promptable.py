@@ -83,6 +83,14 @@ def test_frames_are_embedded_together_as_alone(frames):
     assert np.allclose(whole, np.concatenate([sam().embed(frame[None]) for frame in frames]), atol=1e-5)
 
 
+def test_embeddings_round_as_float32_on_any_gpu(frames):
+    segmenter, during = sam(), []
+    encoder = segmenter.network.image_encoder
+    encoder.register_forward_pre_hook(lambda *_: during.append(torch.backends.cudnn.allow_tf32))
+    segmenter.embed(frames[:1])
+    assert during == [False]
+
+
 def test_half_precision_is_enough(frames):
     segmenter = sam(precision="float16")
     half = segmenter.derive(frames, {})

@@ -244,6 +244,21 @@ def test_heatmaps_are_cosines_of_cells_with_their_second(towers):
         Heatmaps(*towers, pool="surgry")
 
 
+def test_heatmaps_round_as_float32_on_any_gpu(towers):
+    during, before = [], torch.backends.cudnn.allow_tf32
+    hooks = [each.register_forward_pre_hook(lambda *_: during.append(exactly())) for each in towers]
+    Heatmaps(*towers).derive(np.zeros((1, 32, 32, 3), np.uint8), {"audioclip_wave": np.zeros((1, 4410), np.float32)})
+    for hook in hooks:
+        hook.remove()
+    assert during == [True, True]
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def exactly():
+    """Neither products nor convolutions may use TF32."""
+    return torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+
+
 def test_the_generator_takes_both_towers_from_one_file(tmp_path):
     torch.manual_seed(0)
     torch.save(audioclip("mini").state_dict(), tmp_path / "audioclip.pt")
