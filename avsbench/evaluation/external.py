@@ -125,7 +125,8 @@ def score_again(paths: Paths, dataset: str, name: str, code: str) -> None:
 
 def _make_room(files: Scored, predictions: Path) -> None:
     """Remove what an earlier call left in the folder, which must be one of its own."""
-    if Path(files.folder).resolve().is_relative_to(predictions.resolve()):
+    written = (Path(file).parent.resolve() for file in (files.record, files.predictions, files.scores))
+    if any(folder.is_relative_to(predictions.resolve()) for folder in written):
         raise AvsbenchError(f"{files.folder}: lies among the predictions", hint="name another folder with --out")
     if Path(files.record).is_file() and provenance.read_run(files.record)["variant"] != EXTERNAL:
         raise AvsbenchError(f"{files.folder}: the folder of a run of ours", hint="name another folder with --out")

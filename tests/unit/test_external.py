@@ -356,6 +356,9 @@ def test_nothing_that_fits_no_store_no_folder(s4, tmp_path):
     for folder in (tmp_path / "p", tmp_path / "p" / "scores"):
         with pytest.raises(AvsbenchError, match="lies among the predictions"):
             score_external(tmp_path / "p", card=card, paths=paths, out=folder)
+    folder = write(tmp_path / "run" / "predictions", truth(paths, card))  # where our file would stand among theirs
+    with pytest.raises(AvsbenchError, match="lies among the predictions"):
+        score_external(folder, card=card, paths=paths, out=tmp_path / "run")
 
 
 def test_python_and_the_command_line(s4, tmp_path, capsys):
