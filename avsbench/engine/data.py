@@ -176,6 +176,12 @@ class StoredData:
         self.training = ClipDataset(spec.paths, dataset, "train", **inputs, transform=transform, masks=True)
         self.held_out = ClipDataset(spec.paths, dataset, "val", **inputs, transform=None, masks=True)
         if "negatives" in spec.recipe:
+            if "train_share" in spec.recipe:  # the share is one of clips; negatives are drawn from all of them
+                raise AvsbenchError(
+                    f"recipe of {variant.name}: train_share and negatives do not go together",
+                    found=f"train_share: {spec.recipe['train_share']}, negatives: {spec.recipe['negatives']}",
+                    hint="leave one of them out",
+                )
             partners = read_partners(spec.paths.negatives(dataset.name, "train"))
             self.training = MixedClips(self.training, partners, spec.recipe["negatives"]["percent"], int(spec.seed))
         self.chosen = train_clips(len(self.training), spec.recipe.get("train_share", 1.0))

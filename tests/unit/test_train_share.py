@@ -65,6 +65,11 @@ def test_a_share_without_any_clip_is_an_error(store):
         data(store, train_share=0.01)
 
 
+def test_a_share_with_negatives_is_refused(store):
+    with pytest.raises(AvsbenchError, match="train_share and negatives do not go together"):
+        data(store, train_share=0.5, negatives={"percent": 50})
+
+
 def test_the_estimate_of_a_full_run_counts_them():
     whole, fifth = (cards.variant(f"aclp-fpn{row}") for row in ("", "@sam4avs_data.aclp-fifth"))
     steps = [full_run_estimate(of, cards.dataset("s4"), 0.1)["steps"] for of in (whole, fifth)]
