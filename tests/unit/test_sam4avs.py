@@ -276,13 +276,46 @@ def test_the_generator_takes_both_towers_from_one_file(tmp_path):
     assert not np.allclose(derived(), derived(pool="plain"))
 
 
-def test_thresholds_are_those_of_the_data_set():
-    variant = cards.variant("sam4avs-point-local")
-    thresholds = {
-        name: registry.build(variant, cards.dataset(name), "mini", 64).ask.keywords["threshold"]
-        for name in ("s4", "ms3")
-    }
-    assert thresholds == {"s4": 0.6, "ms3": 0.65}
+def at_full(variant, dataset):
+    """The network of published size, without memory."""
+    with torch.device("meta"):
+        return registry.build(cards.variant(variant), cards.dataset(dataset), "full", SIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy", "thresholds"),
+    [
+        ("point-local", "peak", {"s4": 0.6, "ms3": 0.65}),
+        ("point-global", "top", {"s4": 0.5, "ms3": 0.5}),  # which does nothing
+        ("point-dense", "dense", {"s4": 0.85, "ms3": 0.7}),
+        ("heatmap-box", "single_maxarea", {"s4": 0.55, "ms3": 0.55}),
+    ],
+)
+@pytest.mark.parametrize("quirks", ["fixed", "reference"])
+def test_prompts_are_asked_as_published(name, strategy, thresholds, quirks):
+    pytest.importorskip("segment_anything", reason="the extra `sam` is not installed")
+    variant = f"sam4avs-{name}" + "-reference" * (quirks == "reference")
+    for dataset, threshold in thresholds.items():
+        network = at_full(variant, dataset)
+        assert network.selection == "max_score"
+        asked = {"strategy": strategy, "threshold": threshold, "reverse": True, "quirks": quirks}
+        assert network.ask.keywords == asked
+
+
+@pytest.mark.parametrize(
+    ("variant", "wave", "repeats", "gain"),
+    [("sam4avs-no-prompt", "audioclip_wave", 5, 32768), ("sam4avs-no-prompt-reference", "clap_wave", 1, 1)],
+)
+def test_what_is_heard_without_prompts(variant, wave, repeats, gain):
+    """As published one second from another loader, and too quiet."""
+    network = at_full(variant, "ms3")
+    heard = network.front_end, network.repeats, network.audio.spectrogram.gain
+    assert heard == (wave, repeats, gain)
+    assert (network.side, network.threshold) == (SIDE, 0.5)
+    assert list(cards.variant(variant).front_ends_on("ms3")) == [wave]
+
+
+def test_an_unknown_prompt_is_named():
     with pytest.raises(AvsbenchError, match=r"options of sam4avs: prompt(.|\n)*did you mean 'dense'"):
         prompted("denser")
 
