@@ -7,7 +7,8 @@ from avsbench import cards, digest
 from avsbench.media import front_ends
 from avsbench.paths import Paths
 
-CONDITIONS = ("silence", "noise", "offscreen")
+OFFSCREEN = "offscreen"
+CONDITIONS = ("silence", "noise", OFFSCREEN)
 REFERENCE = "_reference"
 """End of a condition that is heard as the authors of AVSBench-Robust computed it, see `avsbench.store.negatives`."""
 HEARD = ("s4", "ms3")
@@ -70,6 +71,11 @@ class Conditions:
         mixes = "negatives" in self.recipe(dataset, variant)
         return [self.paths.negatives(dataset, "train")] if mixes else []
 
+    def partners(self, dataset: str, conditions: list[str]) -> list[str]:
+        """The list of partners that predicting under such conditions needs: under `offscreen` alone."""
+        needed = any(condition.removesuffix(REFERENCE) == OFFSCREEN for condition in conditions)
+        return [self.paths.negatives(dataset, "test")] if needed else []
+
     def negatives_inputs(self, dataset: str, split: str) -> list[str]:
         """What partners are drawn from: the index; for MS3 also what says which objects sound."""
         files = [self.paths.index(dataset, split)]
@@ -85,7 +91,7 @@ class Conditions:
 
     def _why_no_such(self, dataset: str, condition: str) -> str | None:
         """Why nothing of a data set is heard under a condition."""
-        outside = condition.removesuffix(REFERENCE) == "offscreen"
+        outside = condition.removesuffix(REFERENCE) == OFFSCREEN
         avss = "avss" in self.config.get("runs", {}) or "avss" in self.config.get("roots", {})
         if outside and dataset == "ms3" and not self._objects_beside and not avss:
             return f"what sounds in MS3 stands in AVSS's {OBJECTS}: put it into the folder of MS3, or name roots.avss"

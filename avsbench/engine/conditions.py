@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from avsbench.engine.predict import SPLIT, predict_run
 from avsbench.errors import AvsbenchError
 from avsbench.spec import RunSpec
-from avsbench.store.negatives import HeardClips
+from avsbench.store.negatives import OFFSCREEN, HeardClips
 from avsbench.store.offscreen import read_partners
 
 
@@ -15,10 +15,11 @@ def predict_conditions(spec: RunSpec, conditions: Sequence[str]) -> None:
     Raises:
         AvsbenchError: as `predict_run`; or no clip of the split has a partner, which `offscreen` needs.
     """
-    partners = read_partners(spec.paths.negatives(spec.dataset, SPLIT))
     for condition in conditions:
+        outside = condition.startswith(OFFSCREEN)
+        partners = read_partners(spec.paths.negatives(spec.dataset, SPLIT)) if outside else {}
 
-        def hear(clips, condition=condition):
+        def hear(clips, condition=condition, partners=partners):
             heard = HeardClips(clips, condition, partners)
             if not len(heard):
                 raise AvsbenchError(

@@ -1,5 +1,7 @@
 """Other sounds under the clips of a split: whose, of what front ends, and how training mixes them in."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avsbench.engine import conditions
 from avsbench.errors import AvsbenchError
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.negatives import NOISE_RATE, silence, white_noise
+from avsbench.paths import Paths
 from avsbench.store.clips import ClipDataset
 from avsbench.store.loader import make_loader
 from avsbench.store.negatives import HeardClips, MixedClips, Negatives, mixed
@@ -209,6 +213,19 @@ def test_clips_without_a_partner_are_left_out(store, partners):
     (batch,) = make_loader(heard, batch=2)
     assert batch.masks is None
     assert batch.aligned.tolist() == [False, False]
+
+
+def test_the_list_of_partners_is_read_where_it_is_needed(store, tmp_path, monkeypatch):
+    """For MS3 it cannot be written without AVSS, which silence and noise do not need."""
+    heard = {}
+    monkeypatch.setattr(
+        conditions, "predict_run", lambda spec, condition, hear: heard.update({condition: len(hear(clips_of(store)))})
+    )
+    spec = SimpleNamespace(paths=Paths("mini", data_root=str(tmp_path)), dataset="s4")
+    conditions.predict_conditions(spec, ["silence", "noise_reference"])
+    assert heard == {"silence": SPLITS["test"], "noise_reference": SPLITS["test"]}
+    with pytest.raises(AvsbenchError, match="no such list of negatives"):
+        conditions.predict_conditions(spec, ["offscreen"])
 
 
 def test_unknown_conditions_and_imported_arrays_are_refused(store, partners):

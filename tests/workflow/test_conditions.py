@@ -81,6 +81,15 @@ def test_without_them_the_leaderboard_alone_is_written_again(complete):
     assert "predict" not in jobs
 
 
+def test_ms3_without_avss_is_heard_under_silence_and_noise(project):
+    """What sounds in its clips stands in AVSS's table, which silence and noise do not need."""
+    planning.configure(project.folder, {"ms3": ["saliency"]})
+    jobs = project.planned()
+    assert heard(jobs) == {"predict_conditions_ms3": 1, "score_conditions_ms3": 1}
+    assert jobs["acquire"] == 1
+    assert "negatives" not in jobs
+
+
 def test_the_full_leaderboard_hears_every_run(project):
     """Twenty variants at three seeds on three data sets: 120 runs on S4 and MS3, two jobs each."""
     names = planning.add_variants(project.folder, 20)

@@ -32,7 +32,7 @@ for NAME, DATASET, CONDITIONS in PLAN.condition_rules:
             data=lambda w, d=DATASET: PLAN.data(d, w.variant, ("test",)),
             complete=ancient(PATHS.complete(DATASET, "test")),
             encoders=lambda w, d=DATASET: PLAN.encoder_files(d, w.variant),
-            negatives=PATHS.negatives(DATASET, "test"),
+            negatives=PLAN.partners(DATASET, CONDITIONS),
         output:
             [
                 PATHS.predictions(DATASET, "{variant}", "{seed}", condition)
