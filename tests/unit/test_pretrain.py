@@ -62,7 +62,7 @@ def train(store, name, seed=0, epochs=8, out=None):
         ("resnet50_stages", 8),
         ("vggish", 8),
         ("ced_mini", 24),
-        ("esresnext_audioset", 16),
+        ("esresnext_audioset", 6),
     ],
 )
 def test_learns_and_loads(store, name, epochs):
