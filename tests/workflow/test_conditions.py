@@ -90,6 +90,15 @@ def test_ms3_without_avss_is_heard_under_silence_and_noise(project):
     assert "negatives" not in jobs
 
 
+def test_the_table_of_negatives_is_promised_only_where_a_run_is_heard(project):
+    """A variant that its card rules out on S4 is skipped there, and nothing is written about listening."""
+    for name, promised in (("cavp-stereo-r50", False), ("saliency", True)):
+        planning.configure(project.folder, {"s4": [name], "avss": ["saliency"]})
+        outputs = project.snakemake("--cores", "2", "--summary").stdout
+        assert "results/leaderboard.parquet" in outputs
+        assert ("robustness" in outputs) is promised
+
+
 def test_the_full_leaderboard_hears_every_run(project):
     """Twenty variants at three seeds on three data sets: 120 runs on S4 and MS3, two jobs each."""
     names = planning.add_variants(project.folder, 20)

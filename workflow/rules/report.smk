@@ -19,7 +19,7 @@ rule:
         ],
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
-        **({"robustness": PATHS.robustness()} if PLAN.condition_rules else {}),
+        **({"robustness": PATHS.robustness()} if PLAN.condition_scores else {}),
         markdown=report(
             PLAN.page("md"),
             caption=f"../report/{'study' if PLAN.study else 'leaderboard'}.rst",
