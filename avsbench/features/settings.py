@@ -171,9 +171,9 @@ def check(feature: str, chosen: dict, where: str = "features") -> None:
     for option, value in chosen.get("options", {}).items():
         known(option, card.options, f"{where}.options", f"option of {card.name}")
         _check_option(card, option, value, f"{where}.options.{option}")
-    if chosen.get("pictures") == "native" and {"height", "width"} & set(card.shape):
-        raise AvsbenchError(
-            f"{where}.pictures: what {card.name} keeps is of the size of the frames",
+    if chosen.get("pictures") == "native" and not FEATURES[feature].of_masks:
+        raise AvsbenchError(  # masks follow the frames' cropping and squashing; cells of a map or an embedding cannot
+            f"{where}.pictures: what {card.name} makes belongs to places of the stored frames",
             found="native",
             expected="stored",
             hint="remove the key",

@@ -92,10 +92,15 @@ def test_a_generator_of_another_feature_is_no_generator():
         resolve("proposals", Paths("mini"), {"generator": "files"})
 
 
-def test_what_has_the_size_of_frames_is_made_of_these():
-    with pytest.raises(AvsbenchError, match=r"image_embedding.pictures: what regions keeps(.|\n)*expected: stored"):
-        resolve("image_embedding", Paths("mini"), {"pictures": "native"})
-    assert resolve("image_embedding", Paths("full"), {"pictures": "native"}).pictures == "native"
+@pytest.mark.parametrize("scale", ["mini", "full"])
+@pytest.mark.parametrize("feature", FEATURES)
+def test_masks_alone_are_made_of_original_pictures(feature, scale):
+    """They are cropped or squashed as the frames were; a prompt in pixels of a frame means nothing in the original."""
+    if FEATURES[feature].of_masks:
+        assert resolve(feature, Paths(scale), {"pictures": "native"}).pictures == "native"
+        return
+    with pytest.raises(AvsbenchError, match=rf"{feature}.pictures: what \w+ makes(.|\n)*expected: stored"):
+        resolve(feature, Paths(scale), {"pictures": "native"})
 
 
 # weights
