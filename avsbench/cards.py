@@ -9,10 +9,9 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
-
 from avsbench import study_cards
 from avsbench.closed_yaml import known, read_yaml
+from avsbench.encoder_cards import EncoderCard, encoder, encoder_cards  # noqa: F401 - all cards are asked for here
 from avsbench.errors import AvsbenchError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -205,49 +204,6 @@ class MethodCard:
     differences: list = field(default_factory=list)
 
 
-STAND_INS = ("visual", "audio", "audiovisual")
-"""Kinds of encoders that have a small member, which scale mini trains. What makes masks or boxes has none."""
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """One pretrained encoder (`avsbench/nn/encoders.yaml`).
-
-    `beside` lists small files that it needs in the folder of `file`: name -> [size in MB, sha256].
-    """
-
-    name: str
-    family: str
-    kind: str
-    file: str
-    url: str
-    sha256: str | None
-    size_mb: float
-    licence: str
-    architecture: str | None = None
-    front_ends: list = field(default_factory=list)
-    beside: dict = field(default_factory=dict)
-
-    @property
-    def parts(self) -> "list[EncoderCard]":
-        """A card for each file: those beside the large one, which have its folder and address, and then that one."""
-        folder, address = self.file.rpartition("/")[0], self.url.rpartition("/")[0]
-        small = [
-            replace(self, file=f"{folder}/{name}", url=f"{address}/{name}", sha256=sha256, size_mb=size_mb, beside={})
-            for name, (size_mb, sha256) in self.beside.items()
-        ]
-        return [*small, self]
-
-    @property
-    def published_as(self) -> str:
-        """The backbone as published tables call it."""
-        return self.architecture or self.name
-
-    def exists_at(self, scale: str) -> bool:
-        """True where it has weights: the published file, or at mini a stand-in, which not every kind has."""
-        return scale != "mini" or self.kind in STAND_INS
-
-
 def merge(base: dict, override: dict) -> dict:
     """`base` with `override` laid over it, key by key into nested mappings. Neither argument changes."""
     merged = copy.deepcopy(base)
@@ -325,8 +281,8 @@ def read_method_card(path: Path) -> MethodCard:
     card = MethodCard(**content, variants={}, path=path)
     for name, options in variants.items():
         for choice in options.get("encoders", {}).values():
-            for place, encoder in ({"default": choice} if isinstance(choice, str) else choice).items():
-                known(encoder, encoder_cards(), f"{path}: variants.{name}.encoders", "encoder")
+            for place, chosen in ({"default": choice} if isinstance(choice, str) else choice).items():
+                known(chosen, encoder_cards(), f"{path}: variants.{name}.encoders", "encoder")
                 if place != "default":
                     known(place, dict.fromkeys(content["datasets"]), f"{path}: variants.{name}.encoders", "data set")
         calls = options.get("fscore_batch", content["fscore_batch"])
@@ -365,13 +321,6 @@ def variants() -> dict[str, Variant]:
     return found
 
 
-@functools.cache
-def encoder_cards() -> dict[str, EncoderCard]:
-    """Name -> pretrained encoder."""
-    content = yaml.safe_load((PACKAGE / "nn" / "encoders.yaml").read_text())
-    return {name: EncoderCard(name=name, **entry) for name, entry in content.items()}
-
-
 def dataset(name: str) -> DatasetCard:
     """The card of one data set; an unknown name names the nearest known one."""
     return known(name, dataset_cards(), "data set", "data set")
@@ -382,11 +331,6 @@ def variant(name: str) -> Variant:
     base, at, place = name.partition("@")
     found = known(base, variants(), "variant", "variant")
     return found.changed(name, study_cards.changes_of(place)) if at else found
-
-
-def encoder(name: str) -> EncoderCard:
-    """One pretrained encoder; an unknown name names the nearest known one."""
-    return known(name, encoder_cards(), "encoder", "encoder")
 
 
 def _recipe_of(changes: dict, scale: str, dataset: str) -> dict:

@@ -18,7 +18,7 @@ PLUMBING = frozenset(
         f"avsbench.{name}"
         for name in ("plan_features", "plan_front_ends", "plan_sources", "features", "features.settings")
     ]
-    + [f"avsbench.{name}" for name in ("study_cards", "studies", "plan_conditions")]
+    + [f"avsbench.{name}" for name in ("study_cards", "encoder_cards", "studies", "plan_conditions")]
     + ["avsbench.closed_yaml", "avsbench.provenance", "avsbench.engine.trainlog", "avsbench.engine.trackers"]
     + ["avsbench.datasets.space", "avsbench.store.feature_report"]
 )
