@@ -67,7 +67,7 @@ def train(store, name, seed=0, epochs=8, out=None):
 )
 def test_learns_and_loads(store, name, epochs):
     encoder, accuracy, out = train(store, name, epochs=epochs)
-    assert accuracy > 0.6  # chance is a third
+    assert accuracy > 0.8  # chance is a third
     families = {
         "vggish": lambda: audio_encoder("vggish", "mini"),
         "ced": lambda: ced("mini"),
