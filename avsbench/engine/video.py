@@ -17,11 +17,12 @@ from avsbench import provenance
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.predictions import foreground_probability
+from avsbench.features.settings import resolve
 from avsbench.media.images import write_labels
 from avsbench.media.sound import Sound
 from avsbench.media.video import SOUND_RATE
 from avsbench.media.video_stream import duration, has_sound, pictures, sound_seconds
-from avsbench.paths import VideoPaths, atomic, atomic_folder
+from avsbench.paths import Paths, VideoPaths, atomic, atomic_folder
 from avsbench.plan import UNTRAINED
 from avsbench.predictor import Predictor, load
 
@@ -41,7 +42,7 @@ def load_run(
         features: feature -> what makes it, where it is not what made those that the run saw.
 
     Raises:
-        AvsbenchError: the folder is no run; lists what is missing.
+        AvsbenchError: the folder is no run (lists what is missing), or a feature would now be made otherwise.
     """
     record_file, weights = (Path(run) / name for name in ("run.json", "weights.safetensors"))
     record = provenance.read_run(record_file) if record_file.is_file() else {}
@@ -57,6 +58,15 @@ def load_run(
     if weights not in needed:  # what a training saw, its weights say
         made = record.get("features", {}).items()
         known = {name: {key: about[key] for key in ("generator", "options", "pictures")} for name, about in made}
+        for name, about in made:
+            now = resolve(name, Paths(record["scale"]), known[name])
+            if name not in (features or {}) and now.stored != about["stored"]:
+                raise AvsbenchError(
+                    f"{record_file}: the feature {name} that this run saw would now be made otherwise",
+                    found=f"{now.stored}, weights {now.weights_digest}",
+                    expected=f"{about['stored']}, weights {about['weights_digest']}",
+                    hint="say what makes it (--features): generator, options and, if it was a file of yours, weights",
+                )
         features = {**known, **(features or {})}
     return load(
         record["variant"],

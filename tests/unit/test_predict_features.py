@@ -132,25 +132,57 @@ def test_what_nothing_trained_saw_stands_in_its_record(tmp_path, monkeypatch, gi
     monkeypatch.setattr(video, "load", lambda *names, **options: asked.update(options))
     made = resolve("heatmap", Paths("mini"), {"options": {"amplitude": "reference"}})
     named = {"variant": "sam4avs-point-local", "dataset": "s4", "scale": "mini", "image_size": 64, "seed": "none"}
-    record = {**named, "code": "", "versions": {}, "parameters": {}, "features": {"heatmap": made.record}}
+    about = {**made.record, "stored": made.stored}
+    record = {**named, "code": "", "versions": {}, "parameters": {}, "features": {"heatmap": about}}
     provenance.write_run(tmp_path / "run.json", record)
     video.load_run(tmp_path, features=given)
     assert resolve("heatmap", Paths("mini"), asked["features"]["heatmap"]).options["amplitude"] == amplitude
 
 
-def test_the_card_chooses_where_no_training_did(tmp_path, monkeypatch):
+def test_weights_of_ones_own_must_be_named_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "load", lambda *names, **options: options["features"]["heatmap"])
+    (tmp_path / "mine.pt").write_bytes(b"mine")
+    mine = {"weights": str(tmp_path / "mine.pt")}
+    made = resolve("heatmap", Paths("mini", weights_root=str(tmp_path)), mine)
+    about = {**made.record, "stored": made.stored}
+    named = {"variant": "sam4avs-point-local", "dataset": "s4", "scale": "mini", "image_size": 64, "seed": "none"}
+    parts = {"code": "", "versions": {}, "parameters": {}, "features": {"heatmap": about}}
+    provenance.write_run(tmp_path / "run.json", named | parts)
+    with pytest.raises(AvsbenchError, match=r"heatmap that this run saw would now be made otherwise(.|\n)*stand-in"):
+        video.load_run(tmp_path)
+    assert video.load_run(tmp_path, features={"heatmap": mine}) == mine
+
+
+STUDY = """\
+title: Regions
+question: How small?
+datasets: [ms3]
+variants: [small-small]
+rows:
+  smaller: {features: {proposals: {options: {min_size: 3}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "least"),
+    [("small-small", None, 5), ("small-small@mine.smaller", None, 3),
+     ("small-small@mine.smaller", {"proposals": {"options": {"min_size": 4}}}, 4)],
+)  # fmt: skip
+def test_card_and_study_choose_where_no_training_did(tmp_path, monkeypatch, name, given, least):
     card = write_method(tmp_path / "models").path
     content = yaml.safe_load(card.read_text()) | {"trainable": False}
     content["inputs"] = {"front_ends": [], "features": ["proposals"]}
     content["variants"]["small-small"]["features"] = {"proposals": {"options": {"min_size": 5}}}
     card.write_text(yaml.safe_dump(content))
     monkeypatch.setenv("AVSBENCH_MODELS", str(tmp_path / "models"))
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    monkeypatch.setenv("AVSBENCH_STUDIES", str(tmp_path))
     cards._method_cards.cache_clear()
     asked = []
     monkeypatch.setattr(predictor, "generators_of", lambda settings, *more: asked.append((settings, more)) or {})
     monkeypatch.setattr(predictor, "Predictor", lambda *parts: parts)
-    predictor.load("small-small", "ms3", scale="mini", device="cpu")
+    predictor.load(name, "ms3", scale="mini", device="cpu", features=given)
     (settings, more) = asked[0]
-    assert settings["proposals"].options["min_size"] == 5
+    assert settings["proposals"].options["min_size"] == least
     assert more == ("cpu", "mini", "ms3")
     cards._method_cards.cache_clear()
