@@ -48,7 +48,7 @@ def load(
         ensemble: predict with the best epochs of that run together (recipe key `keep_best`).
         scale, image_size: by default what the weights were trained with.
         features: feature -> what makes it, as in the configuration; by default what made those that the training saw,
-            or, where nothing was trained, what card and scale choose.
+            or, where nothing was trained, what scale, card and the row of a study choose.
         results_root, weights_root: by default the folders of the project, whatever the working directory.
     """
     from avsbench.devices import pick_device
@@ -83,8 +83,11 @@ def load(
     for name in features or {}:
         cards.known(name, dict.fromkeys(chosen.features), "features", f"feature of {chosen.name}")
     wanted = {**described.get("features", {}), **(features or {})}
-    said = chosen.feature_settings
-    settings = {name: resolve(name, paths, wanted.get(name, {}), card=said.get(name)) for name in chosen.features}
+    said, studied = chosen.feature_settings, chosen.changes.get("features", {})
+    settings = {
+        name: resolve(name, paths, studied.get(name, {}), wanted.get(name, {}), card=said.get(name))
+        for name in chosen.features
+    }
     check_readers(chosen, settings, scale)
     return Predictor(method, chosen, card, image_size, device, generators_of(settings, str(device), scale, dataset))
 
