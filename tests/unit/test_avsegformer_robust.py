@@ -118,5 +118,6 @@ def test_the_recipe():
     assert (recipe["batch"], recipe["epochs"], recipe["negatives"]) == (1, 60, {"percent": 10})
     assert recipe["method"]["freeze_epochs"] == 10
     assert recipe["optimizer"]["lr"] == 2e-5
+    assert variant.recipe("mini", "ms3")["negatives"] == {"percent": 40}
     assert variant.recipe("mini", "ms3")["batch"] == CARD.variants["avsegformer-pvt"].recipe("mini", "ms3")["batch"]
     assert "negatives" not in CARD.variants["avsegformer-pvt"].recipe("full", "ms3")
