@@ -27,6 +27,9 @@ MASKS = 60
 PICTURES = ("stored", "native")
 """What a generator sees: the frames of the store (published reading B of AVSS), or those of the release (reading A)."""
 
+PRECISIONS = ("float16", "float32")
+"""Types that an option of a generator may choose for its arrays."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -171,6 +174,8 @@ def check(feature: str, chosen: dict, where: str = "features") -> None:
     for option, value in chosen.get("options", {}).items():
         known(option, card.options, f"{where}.options", f"option of {card.name}")
         _check_option(card, option, value, f"{where}.options.{option}")
+        if option == card.dtype:
+            known(value, dict.fromkeys(PRECISIONS), f"{where}.options.{option}", "choice")
     if chosen.get("pictures") == "native" and not FEATURES[feature].of_masks:
         raise AvsbenchError(  # masks follow the frames' cropping and squashing; cells of a map or an embedding cannot
             f"{where}.pictures: what {card.name} makes belongs to places of the stored frames",

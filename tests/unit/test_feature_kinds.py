@@ -92,6 +92,13 @@ def test_a_generator_of_another_feature_is_no_generator():
         resolve("proposals", Paths("mini"), {"generator": "files"})
 
 
+def test_a_type_that_arrays_cannot_have_is_named():
+    with pytest.raises(AvsbenchError, match=r"options.precision: unknown choice 'bfloat16'(.|\n)*mean 'float16'"):
+        resolve("image_embedding", Paths("full"), {"options": {"precision": "bfloat16"}})
+    setting = resolve("image_embedding", Paths("full"), {"options": {"precision": "float32"}})
+    assert setting.frame((224, 224)) == ("float32", (256, 64, 64))
+
+
 @pytest.mark.parametrize("scale", ["mini", "full"])
 @pytest.mark.parametrize("feature", FEATURES)
 def test_masks_alone_are_made_of_original_pictures(feature, scale):
