@@ -187,7 +187,7 @@ def entries(study: Study, line: Line, results: list[RunResult], absent: list[Abs
 
 def _kind(run: Run) -> str:
     """What the leaderboard adds to the name of a variant: nothing, ` (official)` or ` (top-3 ensemble)`."""
-    return tables.entry_name(replace(run, variant="", features=()))
+    return tables.entry_name(replace(run, variant="", features=(), chosen=()))
 
 
 def comparison(

@@ -70,6 +70,18 @@ def test_differences_are_paired_by_seed(study):
     assert "| rank" not in text
 
 
+def test_a_row_is_called_as_the_study_calls_it_whatever_generator_it_chooses(study):
+    rows = "  train: {title: in train mode, options: {frozen_encoders: train}}"
+    plan = study(
+        ("etavs-r50", "sam4avs-no-prompt"),
+        (rows, "  few: {features: {proposals: {generator: none}}}"),
+        ("[0, 1]", "[0]"),
+    )
+    assert [run.chosen for run in plan.runs] == [(), ("none",)]
+    text = Path(render(plan)).read_text()
+    assert [row_of(text, name)[0] for name in ("eval", "few")] == ["eval", "few"]
+
+
 def test_records_are_linked_from_where_the_page_lies(study):
     plan = study()
     finish(plan, SCORES)
