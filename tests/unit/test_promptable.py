@@ -83,7 +83,8 @@ def test_frames_are_embedded_together_as_alone(frames):
     assert np.allclose(whole, np.concatenate([sam().embed(frame[None]) for frame in frames]), atol=1e-5)
 
 
-def test_embeddings_round_as_float32_on_any_gpu(frames):
+def test_embeddings_round_as_float32_on_any_gpu(frames, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     segmenter, during = sam(), []
     encoder = segmenter.network.image_encoder
     encoder.register_forward_pre_hook(lambda *_: during.append(torch.backends.cudnn.allow_tf32))

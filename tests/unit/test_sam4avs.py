@@ -244,14 +244,15 @@ def test_heatmaps_are_cosines_of_cells_with_their_second(towers):
         Heatmaps(*towers, pool="surgry")
 
 
-def test_heatmaps_round_as_float32_on_any_gpu(towers):
-    during, before = [], torch.backends.cudnn.allow_tf32
+def test_heatmaps_round_as_float32_on_any_gpu(towers, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    during = []
     hooks = [each.register_forward_pre_hook(lambda *_: during.append(exactly())) for each in towers]
     Heatmaps(*towers).derive(np.zeros((1, 32, 32, 3), np.uint8), {"audioclip_wave": np.zeros((1, 4410), np.float32)})
     for hook in hooks:
         hook.remove()
     assert during == [True, True]
-    assert torch.backends.cudnn.allow_tf32 == before
+    assert torch.backends.cudnn.allow_tf32
 
 
 def exactly():
