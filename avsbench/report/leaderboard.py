@@ -48,35 +48,20 @@ class Board:
     other_sets: dict[str, int]
 
 
-def write_leaderboard(
-    *,
-    runs: Iterable[Run],
-    paths: Paths,
-    skips: Iterable[Skip] = (),
-    submissions: Iterable[Run] = (),
-    partial: bool = False,
-    failures: Mapping[Run, Failure] | None = None,
-    conditions: Callable[[Run], Mapping[str, str | None]] = lambda run: {},
-) -> str:
+def write_leaderboard(*, paths: Paths, partial: bool = False, **options) -> str:
     """Write leaderboard.md and leaderboard.parquet from complete runs; returns the Markdown file.
 
     Args and errors as `read_leaderboard`; with `partial` leaderboard.partial.md alone, and the others stay as they are.
     """
-    read = read_leaderboard(
-        runs=runs,
-        paths=paths,
-        skips=skips,
-        submissions=submissions,
-        partial=partial,
-        failures=failures,
-        conditions=conditions,
-    )
+    read = read_leaderboard(paths=paths, partial=partial, **options)
     target = paths.leaderboard("md", partial=partial)
     if not partial:
         write_table(long_table(read.results), paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
         if read.heard.results:
             table = robustness.robustness_table(read.heard)
             write_table(table, paths.robustness(), paths.leaderboard("md", partial=True))
+        else:  # of an earlier configuration
+            Path(paths.robustness()).unlink(missing_ok=True)
     return write_page(render_markdown(read.board), target, read.board.complete, read.board.planned)
 
 

@@ -100,7 +100,9 @@ def test_without_all_three_there_is_no_global_value(tmp_path):
 
 
 def test_nothing_asked_no_section(tmp_path):
+    render(planned(tmp_path))
     plan = planned(tmp_path, conditions=[])
+    assert Path(plan.paths.robustness()).exists()
     assert section_of(plan) == ""
     assert not Path(plan.paths.robustness()).exists()
 
