@@ -110,11 +110,8 @@ def pretrain_inputs(plan: Plan, encoder: str) -> list[str]:
 
 
 def config_argument(plan: Plan) -> str:
-    """The effective configuration as one JSON argument, for verbs that need the whole plan."""
-    return json.dumps(
-        {key: value for key, value in plan.config.items() if key not in ("tracker", "device", "retries")},
-        sort_keys=True,
-    )
+    """The effective configuration, in its order, as one JSON argument for verbs that need the whole plan."""
+    return json.dumps({key: value for key, value in plan.config.items() if key not in ("tracker", "device", "retries")})
 
 
 def announcement(plan: Plan) -> str:

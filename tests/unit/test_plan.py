@@ -8,6 +8,7 @@ import pytest
 from avsbench import cards, plan
 from avsbench.config import check_config, load_config
 from avsbench.errors import AvsbenchError
+from avsbench.workflow import config_argument
 
 
 def config(**changes):
@@ -186,3 +187,10 @@ def test_a_variant_that_keeps_on_some_data_sets_has_two(monkeypatch):
     rules = {name: (sets, keeps) for name, _, sets, keeps in planned().train_rules}
     assert rules["train_tpavi_r50"] == (["s4", "avss"], False)
     assert rules["train_tpavi_r50__top"] == (["ms3"], True)
+
+
+def test_the_leaderboard_is_told_data_sets_in_the_order_of_the_configuration():
+    runs = {"s4": ["saliency"], "ms3": ["saliency"], "avss": ["tpavi-r50"]}
+    told = json.loads(config_argument(planned(runs=runs, device="cpu")))
+    assert list(told["runs"]) == ["s4", "ms3", "avss"]
+    assert "device" not in told
