@@ -226,10 +226,10 @@ def _init(record: dict) -> str:
     """What training started from. At mini no published weights exist, so encoders start from small stand-ins."""
     init = record.get("init") or "-"
     names = ", ".join(dict.fromkeys(encoder["name"] for encoder in record.get("encoders", {}).values()))
-    if not names:
-        return init
     if record["scale"] != "mini":
-        return f"{init} ({names})"
+        return f"{init} ({names})" if names else init
+    if not names:  # what features were derived with
+        return f"stand-in for {init}" if init in cards.encoder_cards() else init
     stand_ins = f"stand-ins for {names}"
     return f"{init} ({stand_ins})" if init.startswith("run:") else stand_ins
 

@@ -129,3 +129,10 @@ def test_a_file_that_fills_two_roles_is_named_once(glued):
     assert (
         row_of(Path(write_leaderboard(runs=[run], paths=glued)).read_text(), "aclp-fpn")[6] == "stand-ins for audioclip"
     )
+
+
+@pytest.mark.parametrize(("scale", "start"), [("mini", "stand-in for audioclip"), ("full", "audioclip")])
+def test_what_only_features_were_derived_with_is_a_stand_in_at_mini(tmp_path, scale, start):
+    paths, run = paths_in(tmp_path, scale), Run("s4", "sam4avs-point-local", "none")
+    make_run(paths, run, encoders={})
+    assert row_of(Path(write_leaderboard(runs=[run], paths=paths)).read_text(), run.variant)[6] == start
