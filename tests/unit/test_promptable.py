@@ -29,6 +29,7 @@ def sam(**options):
 
 
 def predictor(frame):
+    pytest.importorskip("segment_anything", reason="the extra `sam` is not installed")
     from segment_anything import SamPredictor
 
     found = SamPredictor(tiny().eval())
