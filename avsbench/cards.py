@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from avsbench import study_cards
-from avsbench.closed_yaml import known, read_yaml
+from avsbench.closed_yaml import known, read_yaml, value_on
 from avsbench.encoder_cards import EncoderCard, encoder, encoder_cards  # noqa: F401 - all cards are asked for here
 from avsbench.errors import AvsbenchError
 
@@ -126,15 +126,15 @@ class Variant:
 
     def front_ends_on(self, dataset: str) -> list[str]:
         """Names of the audio front ends that it hears on a data set."""
-        return _choice(self.inputs.get("front_ends", []), dataset)
+        return value_on(self.inputs.get("front_ends", []), dataset)
 
     def inputs_on(self, dataset: str) -> dict:
         """`inputs` with what a data set chooses among them."""
-        return {name: _choice(value, dataset) for name, value in self.inputs.items()}
+        return {name: value_on(value, dataset) for name, value in self.inputs.items()}
 
     def encoders_on(self, dataset: str) -> dict[str, str]:
         """Role -> pretrained encoder of a run on a data set."""
-        return {role: _choice(name, dataset) for role, name in self.encoders.items()}
+        return {role: value_on(name, dataset) for role, name in self.encoders.items()}
 
     def loaded_on(self, dataset: str, scale: str) -> dict[str, str]:
         """Role -> pretrained encoder that has weights at a scale; at mini a network has parts without any."""
@@ -142,7 +142,7 @@ class Variant:
 
     def fscore_batch_on(self, dataset: str) -> int:
         """Clips per call of the published F on a data set."""
-        return _choice(self.fscore_batch, dataset)
+        return value_on(self.fscore_batch, dataset)
 
     def recipe(self, scale: str, dataset: str, override: dict | None = None) -> dict:
         """The resolved recipe: default < data set < variant < config override < study. Raises if the card has none."""
@@ -337,11 +337,6 @@ def _recipe_of(changes: dict, scale: str, dataset: str) -> dict:
     """What a variant, or the row of a study, changes of the recipe: `recipe`, and over it the `recipes` of a scale."""
     layers = changes.get("recipes", {}).get("full" if scale == "smoke" else scale, {})
     return functools.reduce(merge, [changes.get("recipe", {}), layers.get("default", {}), layers.get(dataset, {})], {})
-
-
-def _choice(value, dataset: str):
-    """A card's value on a data set, which may be one for all or {default: …, <data set>: …}."""
-    return value.get(dataset, value["default"]) if isinstance(value, dict) else value
 
 
 def _same_name(path: Path, found: str, expected: str) -> None:

@@ -114,3 +114,8 @@ def _line(node: yaml.Node | None, path: list) -> int | None:
         else:
             break
     return line
+
+
+def value_on(value: object, dataset: str | None) -> object:
+    """What counts on a data set, of a value that may be one for all or {default: …, <data set>: …}."""
+    return value.get(dataset, value["default"]) if isinstance(value, dict) and "default" in value else value

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from avsbench.closed_yaml import known
+from avsbench.closed_yaml import known, value_on
 from avsbench.errors import AvsbenchError
 
 if TYPE_CHECKING:  # planning needs the names alone
@@ -230,8 +230,3 @@ def build(
     chosen = {name: value_on(value, dataset) for name, value in {**card.options, **options}.items()}
     more = {} if card.of_masks else {"scale": scale}
     return importlib.import_module(card.module).build(weights=weights, device=device, **more, **chosen)
-
-
-def value_on(value: object, dataset: str | None) -> object:
-    """The value of an option that counts on a data set, of one that may differ between these."""
-    return value.get(dataset, value["default"]) if isinstance(value, dict) and "default" in value else value

@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from avsbench import cards
+from avsbench.closed_yaml import value_on
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.score import read_scores
 from avsbench.evaluation.submissions import Source
-from avsbench.features import value_on
 from avsbench.metrics import metric
 from avsbench.paths import Paths
 from avsbench.plan import UNTRAINED, Run, Skip
