@@ -4,13 +4,10 @@ import functools
 from pathlib import Path
 
 from avsbench import cards, digest
+from avsbench.conditions import CONDITIONS, OFFSCREEN, REFERENCE
 from avsbench.media import front_ends
 from avsbench.paths import Paths
 
-OFFSCREEN = "offscreen"
-CONDITIONS = ("silence", "noise", OFFSCREEN)
-REFERENCE = "_reference"
-"""End of a condition that is heard as the authors of AVSBench-Robust computed it, see `avsbench.store.negatives`."""
 HEARD = ("s4", "ms3")
 """Data sets for which it is defined what lies outside the picture."""
 REPLACED = frozenset({"vggish_mel", "combo_mel"})

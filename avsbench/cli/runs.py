@@ -6,12 +6,12 @@ import logging
 from avsbench import cards, digest
 from avsbench.cli import external
 from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
+from avsbench.conditions import CONDITIONS, REFERENCE
 from avsbench.config import check_config, load_config
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
 from avsbench.paths import EXTERNAL
 from avsbench.plan import UNTRAINED, Plan
-from avsbench.plan_conditions import CONDITIONS, REFERENCE
 from avsbench.plan_front_ends import PRETRAIN_DATASETS
 
 log = logging.getLogger("avsbench")

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from avsbench.conditions import OFFSCREEN
 from avsbench.engine.predict import SPLIT, predict_run
 from avsbench.errors import AvsbenchError
 from avsbench.spec import RunSpec
-from avsbench.store.negatives import OFFSCREEN, HeardClips
+from avsbench.store.negatives import HeardClips
 from avsbench.store.offscreen import read_partners
 
 

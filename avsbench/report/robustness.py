@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from avsbench import cards
+from avsbench.conditions import CONDITIONS, REFERENCE
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.score import read_scores
 from avsbench.metrics.robust import global_value
 from avsbench.paths import Paths
 from avsbench.plan import Run
-from avsbench.plan_conditions import CONDITIONS, REFERENCE
 from avsbench.report import tables
 from avsbench.report.collect import RunResult, long_table
 from avsbench.report.columns import GRID

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch.utils.data import Dataset
 
+from avsbench.conditions import NOISE, OFFSCREEN, REFERENCE, SILENCE
 from avsbench.errors import AvsbenchError
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
@@ -20,8 +21,6 @@ from avsbench.media.sound import Sound
 from avsbench.store.clips import ClipDataset
 from avsbench.store.offscreen import generator_of
 
-SILENCE, NOISE, OFFSCREEN = "silence", "noise", "offscreen"
-REFERENCE = "_reference"
 REFERENCE_FRONT_END = "robust_mel"
 
 
