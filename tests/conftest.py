@@ -3,14 +3,17 @@
 from xdist.scheduler import LoadScopeScheduling
 
 CONTRACT = "tests/contract/test_methods.py"
+PAGES = "tests/browser/"
 
 
 class Scheduler(LoadScopeScheduling):
     """A file stays on one worker, so that its fixtures are made once; but each variant of a method has its contract
-    tests apart, or one worker would be left with all of them."""
+    tests apart, or one worker would be left with all of them. Pages share a worker, which starts one browser."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file.startswith(PAGES):
+            return PAGES
         return nodeid.rpartition("[")[2].rsplit("-", 2)[0] if file == CONTRACT else file
 
 
