@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -13,6 +12,7 @@ from avsbench.cards import DatasetCard
 from avsbench.paths import Paths, atomic
 from avsbench.plan import Run, Skip
 from avsbench.report import published, robustness, tables
+from avsbench.report.board import Board, Leaderboard
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import GRID
 from avsbench.report.external import read_external
@@ -22,30 +22,6 @@ from avsbench.report.published_tables import measured_beside_published, publishe
 log = logging.getLogger(__name__)
 
 TEMPLATE = "leaderboard.md.jinja"
-
-
-@dataclass(frozen=True)
-class Board:
-    """Everything that a page shows, before it becomes Markdown (or another format).
-
-    Attributes:
-        scale: mini or full.
-        planned, complete: numbers of runs.
-        problems: words for what is missing, e.g. "1 failed, 2 not run"; "" when nothing is.
-        first_failure: run and reason of the first failed run, or "".
-        partial: the workflow stopped with an error.
-        sections: one per data set.
-        other_sets: data sets with published numbers that have no card here, with their count.
-    """
-
-    scale: str
-    planned: int
-    complete: int
-    problems: str
-    first_failure: str
-    partial: bool
-    sections: list[tables.Section]
-    other_sets: dict[str, int]
 
 
 def write_leaderboard(*, paths: Paths, partial: bool = False, **options) -> str:
@@ -63,20 +39,6 @@ def write_leaderboard(*, paths: Paths, partial: bool = False, **options) -> str:
         else:  # of an earlier configuration
             Path(paths.robustness()).unlink(missing_ok=True)
     return write_page(render_markdown(read.board), target, read.board.complete, read.board.planned)
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """A board with the numbers that it was made of.
-
-    Attributes:
-        results: every complete run, submissions too.
-        heard: the runs under negatives.
-    """
-
-    board: Board
-    results: list[RunResult]
-    heard: robustness.Heard
 
 
 def read_leaderboard(
@@ -103,12 +65,13 @@ def read_leaderboard(
         AvsbenchError: a file of a run exists but is damaged, and `partial` is not said.
     """
     runs = list(runs)
-    results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
+    found, absent = collect(runs, skips, paths, partial=partial, failures=failures)
     others, broken = read_external(submissions, paths, partial=partial)
-    board = build_board(runs, [*results, *others], [*absent, *broken], scale=paths.scale, partial=partial)
-    heard = robustness.hear(results, conditions, paths, partial)
+    results, absent = [*found, *others], [*absent, *broken]
+    board = build_board(runs, results, absent, scale=paths.scale, partial=partial)
+    heard = robustness.hear(found, conditions, paths, partial)
     board.sections.extend(robustness.sections(heard, paths.scale))
-    return Leaderboard(board, [*results, *others], heard)
+    return Leaderboard(board, results, absent, heard)
 
 
 def write_page(text: str, file: str, complete: int, planned: int) -> str:
@@ -175,7 +138,7 @@ def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], s
         parts += [tables.provenance(rows)]
     parts += tables.without_score(absent)
     parts += [*measured_beside_published(card, rows), *published_tables(card)]
-    return tables.Section(titled(card.title, scale), about(card, results), parts)
+    return tables.Section(titled(card.title, scale), about(card, results), parts, card.name)
 
 
 def titled(title: str, scale: str) -> str:

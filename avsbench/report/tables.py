@@ -47,11 +47,12 @@ def _cell(text: str) -> str:
 
 @dataclass(frozen=True)
 class Section:
-    """A data set: what it is, and its tables."""
+    """A data set: what it is, and its tables; `dataset` is its card's name, empty where a section is of another kind."""
 
     title: str
     about: list[str]
     tables: list[Table]
+    dataset: str = ""
 
 
 class Entry:

@@ -1,0 +1,46 @@
+"""What a leaderboard is made of, whatever it is rendered as."""
+
+from dataclasses import dataclass
+
+from avsbench.report import robustness, tables
+from avsbench.report.collect import Absent, RunResult
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything that a page shows, before it becomes Markdown (or another format).
+
+    Attributes:
+        scale: mini or full.
+        planned, complete: numbers of runs.
+        problems: words for what is missing, e.g. "1 failed, 2 not run"; "" when nothing is.
+        first_failure: run and reason of the first failed run, or "".
+        partial: the workflow stopped with an error.
+        sections: one per data set.
+        other_sets: data sets with published numbers that have no card here, with their count.
+    """
+
+    scale: str
+    planned: int
+    complete: int
+    problems: str
+    first_failure: str
+    partial: bool
+    sections: list[tables.Section]
+    other_sets: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A board with the numbers that it was made of.
+
+    Attributes:
+        results: every complete run, submissions too.
+        absent: every run without a score.
+        heard: the runs under negatives.
+    """
+
+    board: Board
+    results: list[RunResult]
+    absent: list[Absent]
+    heard: robustness.Heard
