@@ -1,7 +1,7 @@
 """A headless Chromium for the tests of pages: one browser, a fresh page for each test, and a watch over both.
 
-Pages are opened from disk, as readers do. Every request that is not for a file is refused and fails the test, and so does
-every message of error on the console.
+Pages are opened from disk, as readers do. A request for anything but a file is refused and fails the test, and so does
+an error or warning on the console.
 """
 
 import os
