@@ -199,6 +199,12 @@ class Paths:
     ) -> str:
         return f"{self._scored(dataset, variant, seed, ensemble)}/scores/{condition}.frames.parquet"
 
+    def draws(
+        self, dataset: str, variant: str, seed: object, condition: str = "positive", ensemble: bool = False
+    ) -> str:
+        """Every metric on draws of the clips: what intervals are made of."""
+        return f"{self._scored(dataset, variant, seed, ensemble)}/scores/{condition}.draws.parquet"
+
     def scores(
         self, dataset: str, variant: str, seed: object, condition: str = "positive", ensemble: bool = False
     ) -> str:
@@ -255,6 +261,10 @@ class Scored:
     @property
     def frames(self) -> str:
         return f"{self.folder}/scores/positive.frames.parquet"
+
+    @property
+    def draws(self) -> str:
+        return f"{self.folder}/scores/positive.draws.parquet"
 
     @property
     def scores(self) -> str:

@@ -70,9 +70,9 @@ class ClipSums:
         return np.array([values[metric] for values in self.values(np.eye(len(self.clips)))])
 
 
-def clip_sums(file: str | os.PathLike, grid: str = "common") -> ClipSums:
-    """Read a per-frame table. Raises AvsbenchError for a file that is none, or that lacks the grid."""
-    table = frames.read_frames(file)
+def clip_sums(file: str | os.PathLike | pa.Table, grid: str = "common") -> ClipSums:
+    """Of a per-frame table or its file. Raises AvsbenchError for a file that is none, or that lacks the grid."""
+    table, file = (file, "table") if isinstance(file, pa.Table) else (frames.read_frames(file), file)
     about = frames.metadata(table, file)
     table = table.filter(pc.equal(table.column("grid"), grid)).sort_by(
         [("position", "ascending"), ("frame", "ascending")]

@@ -6,6 +6,7 @@ A run is complete when its run.json and its scores both exist and are valid.
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from avsbench import cards
 from avsbench.closed_yaml import value_on
 from avsbench.errors import AvsbenchError
+from avsbench.evaluation.draws import Draws, read_draws
 from avsbench.evaluation.score import read_scores
 from avsbench.evaluation.submissions import Source
 from avsbench.metrics import metric
@@ -44,12 +46,14 @@ class RunResult:
         parameters, trainable: numbers of parameters, frozen encoders included; None where others predicted.
         train_seconds: training and validation; None where nothing was trained.
         frames_per_second: of predicting; None where it was not stored.
+        gflops_per_frame: of predicting, 10^9 operations, a multiply-add being two; None where it was not counted.
         memory_mb: peak in 10^6 bytes, of the GPU where one was used, else of the process.
         code: digest of the source that made the run.
         device: name of the device.
         finished: when, as run.json says.
         link: run.json, relative to the folder of the leaderboard.
         source: of predictions that others made, what they declare; None for ours.
+        draws_file: every metric on draws of the clips; "" where its scores are of another sound.
     """
 
     run: Run
@@ -74,6 +78,8 @@ class RunResult:
     finished: str
     link: str
     source: Source | None = None
+    gflops_per_frame: float | None = None
+    draws_file: str = ""
 
     @property
     def votes_by_class(self) -> bool:
@@ -84,6 +90,17 @@ class RunResult:
     def value(self, name: str, grid: str = GRID) -> float | None:
         """A score as stored; None where it is undefined or was not computed."""
         return self.grids[grid]["values"].get(name) if grid in self.grids else None
+
+    def ends(self, name: str, grid: str = GRID) -> tuple[float | None, float | None]:
+        """Ends of a score's interval as stored; None where scoring made none."""
+        return tuple(self.grids[grid].get("intervals", {}).get(name, (None, None)))
+
+    @cached_property
+    def draws(self) -> Draws | None:
+        """Every metric on draws of the clips, read when it is first asked for; None for runs scored before there were
+        any. Raises AvsbenchError for a damaged file.
+        """
+        return read_draws(self.draws_file) if os.path.isfile(self.draws_file) else None
 
 
 @dataclass(frozen=True)
@@ -179,6 +196,8 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             device=record.get("device", {}).get("name") or "-",
             finished=record.get("finished") or "-",
             link=link_to(file, paths),
+            gflops_per_frame=grids[GRID].get("gflops_per_frame"),
+            draws_file=paths.draws(run.dataset, run.variant, run.seed, ensemble=run.ensemble),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise another_form(file, error) from None
@@ -261,7 +280,10 @@ def _memory(record: dict) -> float | None:
 
 
 def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
-    """One row per run, grid and metric, with its protocol and where it comes from."""
+    """One row per run, grid and metric, with its protocol and where it comes from.
+
+    `low` and `high`: the 95 % interval of the run over draws of the clips, where there is one.
+    """
     rows = [
         {
             "dataset": result.run.dataset,
@@ -279,6 +301,8 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
             "protocol": metric(name).protocol,
             "metric": name,
             "value": value,
+            "low": result.ends(name, grid)[0],
+            "high": result.ends(name, grid)[1],
             "unit": metric(name).unit,
             "direction": metric(name).direction,
             "clips": scores["clips"],
@@ -289,6 +313,7 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
             "trainable": result.trainable,
             "train_seconds": result.train_seconds,
             "frames_per_second": result.frames_per_second,
+            "gflops_per_frame": result.gflops_per_frame,
             "memory_mb": result.memory_mb,
             "code": result.code,
             "device": result.device,
@@ -305,9 +330,10 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
 TYPES = {
     "dataset": "string", "scale": "string", "variant": "string", "method": "string", "seed": "string", "init": "string",
     "selection": "string", "members": "int64", "source": "string", "generator": "string", "grid": "string",
-    "hard": "bool", "protocol": "string", "metric": "string", "value": "float64", "unit": "string",
-    "direction": "string", "clips": "int64", "clips_expected": "int64", "frames": "int64", "image_size": "Int64",
-    "parameters": "Int64", "trainable": "Int64", "train_seconds": "float64", "frames_per_second": "float64",
-    "memory_mb": "float64", "code": "string", "device": "string", "finished": "string", "run_json": "string",
+    "hard": "bool", "protocol": "string", "metric": "string", "value": "float64", "low": "float64", "high": "float64",
+    "unit": "string", "direction": "string", "clips": "int64", "clips_expected": "int64", "frames": "int64",
+    "image_size": "Int64", "parameters": "Int64", "trainable": "Int64", "train_seconds": "float64",
+    "frames_per_second": "float64", "gflops_per_frame": "float64", "memory_mb": "float64", "code": "string",
+    "device": "string", "finished": "string", "run_json": "string",
 }  # fmt: skip
 """Columns of the long table; an empty one has them too."""

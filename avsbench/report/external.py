@@ -82,6 +82,7 @@ def _row(run: Run, paths: Paths) -> RunResult:
             finished=record["finished"],
             link=link_to(files.record, paths),
             source=source,
+            draws_file=files.draws,
         )
     except (KeyError, TypeError) as error:
         raise another_form(files.record, error) from None

@@ -43,7 +43,7 @@ class Heard:
 
     def add(self, condition: str, result: RunResult, row: dict) -> None:
         """A run under a condition, by its score row."""
-        self.results.setdefault(condition, []).append(replace(result, grids={GRID: row}))
+        self.results.setdefault(condition, []).append(replace(result, grids={GRID: row}, draws_file=""))
 
 
 def hear(

@@ -1,0 +1,48 @@
+"""How far a number would move with other clips: bootstrap intervals of rows, and of the difference of each two rows.
+
+Rows of several seeds: each draw is scored by every seed, and their mean is the draw of the row. So the interval says
+what other clips would change, with these seeds; the spread beside a mean says what another seed changes.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from avsbench.evaluation.resample import LEVEL, interval
+from avsbench.report.tables import Entry
+
+
+def interval_of(entry: Entry, metric: str) -> tuple[float, float] | None:
+    """Ends of the interval of a row's mean over seeds, in the unit of the metric; None where a seed has no draws."""
+    drawn = _drawn(entry, metric)
+    return drawn and interval(drawn[1])
+
+
+def pairs(entries: Sequence[Entry], metric: str) -> list[tuple[int, int, float, float]]:
+    """(i, j, low, high) of each two rows i < j: the paired interval of the metric of row i minus that of row j.
+
+    Rows that have no draws, or draws of other clips than the other row, make no pair.
+    """
+    drawn = [_drawn(entry, metric) for entry in entries]
+    found = []
+    for i, j in itertools.combinations(range(len(drawn)), 2):
+        if drawn[i] and drawn[j] and drawn[i][0] == drawn[j][0]:
+            found.append((i, j, drawn[i][1] - drawn[j][1]))
+    if not found:
+        return []
+    gaps = np.stack([gap for _, _, gap in found])
+    low, high = np.quantile(gaps, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=1)
+    for row in np.flatnonzero(~np.isfinite(gaps).all(axis=1)):  # some draws have no value
+        low[row], high[row] = interval(gaps[row])
+    return [(i, j, float(a), float(b)) for (i, j, _), a, b in zip(found, low, high, strict=True)]
+
+
+def _drawn(entry: Entry, metric: str) -> tuple[str, np.ndarray] | None:
+    """Digest of the clips, and the mean over seeds of each draw, float64 [draws]."""
+    of_seeds = [result.draws for result in entry.results]
+    if any(draws is None or metric not in draws.values for draws in of_seeds):
+        return None
+    if len({draws.clips for draws in of_seeds}) > 1:
+        return None
+    return of_seeds[0].clips, np.mean([draws.values[metric] for draws in of_seeds], axis=0, dtype=np.float64)
