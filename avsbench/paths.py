@@ -23,6 +23,8 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     results/<scale>/<dataset>/<variant>/<seed>/weights_top/   the best epochs, where a recipe keeps several
     results/<scale>/<dataset>/<variant>/<seed>/ensemble/      predictions/ and scores/ of these together
     results/<scale>/<dataset>/external/<name>/                what others submitted, laid out as a run
+    results/<scale>/<dataset>/explorer/                       pictures, sounds and truth that the pages of all runs share
+    results/<scale>/<dataset>/<variant>/<seed>/explorer/      the page of a run, clip by clip
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{md,parquet}
     results/leaderboard.robustness.parquet                    what runs say under sounds that are not the picture's
@@ -157,8 +159,11 @@ class Paths:
         return f"{self.weights_root}/{self.scale}/{encoder}.safetensors"
 
     # results
+    def dataset_results(self, dataset: str) -> str:
+        return f"{self.results_root}/{self.scale}/{dataset}"
+
     def run(self, dataset: str, variant: str, seed: object) -> str:
-        return f"{self.results_root}/{self.scale}/{dataset}/{variant}/{seed}"
+        return f"{self.dataset_results(dataset)}/{variant}/{seed}"
 
     def run_weights(self, dataset: str, variant: str, seed: object) -> str:
         return f"{self.run(dataset, variant, seed)}/weights.safetensors"
@@ -214,6 +219,14 @@ class Paths:
         """The folder of a run; a folder in it for what its ensemble predicts."""
         return f"{self.run(dataset, variant, seed)}{'/ensemble' if ensemble else ''}"
 
+    def explorer(self, dataset: str, file: str = "clips.js") -> str:
+        """What the explorers of all runs on a data set share; `clips.js` is written last."""
+        return f"{self.dataset_results(dataset)}/explorer/{file}"
+
+    def explorer_page(self, dataset: str, variant: str, seed: object, ensemble: bool = False) -> str:
+        """The clip explorer of a run (or of its ensemble)."""
+        return Scored(self._scored(dataset, variant, seed, ensemble)).explorer
+
     def external(self, dataset: str, name: str) -> str:
         """Folder of a submission; all that holds for a run with this variant and seed holds for it."""
         return self.run(dataset, EXTERNAL, name)
@@ -246,7 +259,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring the predictions of others writes into a folder, laid out as that of a run."""
+    """A folder with predictions and their scores: of a run, of its ensemble, or what others predicted."""
 
     folder: str
 
@@ -269,6 +282,11 @@ class Scored:
     @property
     def scores(self) -> str:
         return f"{self.folder}/scores/positive.json"
+
+    @property
+    def explorer(self) -> str:
+        """The page that shows it clip by clip."""
+        return f"{self.folder}/explorer/index.html"
 
     @property
     def faults(self) -> str:
