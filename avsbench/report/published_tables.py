@@ -81,6 +81,12 @@ def _notes(row: Published, card: DatasetCard) -> list[str]:
     return notes
 
 
+def comparable(entry: Entry) -> bool:
+    """Whether a row may stand beside published numbers of its method, see `measured_beside_published`."""
+    run = entry.first.run
+    return entry.first.scale == "full" and not run.ensemble and not run.external and masks_as_published(run)
+
+
 def measured_beside_published(card: DatasetCard, entries: list[Entry]) -> list[Table]:
     """Our rows at full scale, ensembles apart, beside published numbers of the same method, backbone and protocol.
 
@@ -88,11 +94,10 @@ def measured_beside_published(card: DatasetCard, entries: list[Entry]) -> list[T
     """
     rows = []
     for entry in entries:
-        run = entry.first.run
-        if entry.first.scale != "full" or run.ensemble or run.external or not masks_as_published(run):
+        if not comparable(entry):
             continue
         values = entry.first.grids[GRID]["values"]
         means = {name: entry.mean(name) for name in values}
-        found = compare_with_published(card.name, run.variant, means, image_size=entry.first.image_size)
+        found = compare_with_published(card.name, entry.first.run.variant, means, image_size=entry.first.image_size)
         rows += [(entry.name, entry.seeds, row) for row in found if row.published is not None]
     return [comparison_table("Measured beside published", rows, status=False)] if rows else []

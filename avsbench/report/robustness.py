@@ -26,6 +26,8 @@ GLOBAL = {"g_miou": "miou", "g_f": "fscore_b1"}
 """Global value -> the score that it is made of."""
 KINDS = {"": "", REFERENCE: "with the authors' features for negatives"}
 """End of a condition -> how its tables are called."""
+COMPONENTS = ("fpr", "miou", "miou_nonempty", "fscore_b1")
+"""What is shown of each sound."""
 
 
 @dataclass
@@ -108,7 +110,7 @@ def _why_missing(run: Run, condition: str, paths: Paths) -> str | None:
 
 def _files(run: Run, condition: str, paths: Paths) -> dict[str, str]:
     """What a run leaves under a condition: stage -> file."""
-    names = (run.dataset, run.variant, run.seed, condition)
+    names = (run.dataset, run.variant, run.seed, condition, run.ensemble)
     return {"predict": paths.predictions(*names), "score": paths.scores(*names)}
 
 
@@ -120,17 +122,22 @@ def sections(heard: Heard, scale: str) -> list[tables.Section]:
     parts = []
     for name in dict.fromkeys(run.dataset for run in runs):
         title = cards.dataset(name).title
-        by_condition = {
-            condition: _entries(result for result in found if result.run.dataset == name)
-            for condition, found in heard.results.items()
-        }
+        found = by_condition(heard, name)
         for end, words in KINDS.items():
             called = ", ".join(filter(None, [title, words]))
-            parts += _summary(called, by_condition, end) + _components(called, by_condition, end)
+            parts += _summary(called, found, end) + _components(called, found, end)
         printed = published_tables(cards.dataset(name), of_dataset(cards.dataset(name), robust=True))
         parts += [replace(table, title=f"{title}: {table.title.lower()}") for table in printed]
     title = TITLE if scale == "full" else f"{TITLE} · {scale}"
     return [tables.Section(title, _about(scale), parts + _missing(heard))]
+
+
+def by_condition(heard: Heard, dataset: str) -> dict[str, dict[str, tables.Entry]]:
+    """Condition -> name -> row of one data set."""
+    return {
+        condition: _entries(result for result in found if result.run.dataset == dataset)
+        for condition, found in heard.results.items()
+    }
 
 
 def _entries(results: Iterable[RunResult]) -> dict[str, tables.Entry]:
@@ -145,7 +152,8 @@ def _about(scale: str) -> list[str]:
     lines = [
         "Every clip keeps its pictures and gets a sound that does not belong to them: silence, noise, or the sound of "
         "a clip of another kind (AVSBench-Robust, arXiv 2502.00358). Who listens segments nothing. Weights are those "
-        "of the tables above; every front end is computed from the changed sound as from any other.",
+        "of the tables above; every front end, and every feature made from sound, is computed from the changed sound "
+        "as from any other.",
     ]
     if scale == "mini":
         lines.append(
@@ -173,7 +181,7 @@ def _summary(title: str, by_condition: dict[str, dict[str, tables.Entry]], end: 
 
 
 def _components(title: str, by_condition: dict[str, dict[str, tables.Entry]], end: str) -> list[tables.Table]:
-    names = ["fpr", "miou", "miou_nonempty", "fscore_b1"]
+    names = COMPONENTS
     negatives = [f"{name}{end}" for name in CONDITIONS if f"{name}{end}" in by_condition]
     body = [
         [name, entry.first.scale, condition.removesuffix(REFERENCE), *map(entry.percent, names), entry.clips]
@@ -191,12 +199,16 @@ def _components(title: str, by_condition: dict[str, dict[str, tables.Entry]], en
     return [tables.Table(f"{title}: components", columns, body, notes)] if body else []
 
 
-def _missing(heard: Heard) -> list[tables.Table]:
-    """Who was not heard under what, and why; seeds and conditions of one reason share a row."""
+def not_heard(heard: Heard) -> list[tuple[str, str, list[str], str]]:
+    """Row, data set, conditions and why it was not heard under them; seeds and conditions of one reason are one."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for run, condition, reason in heard.missing:
         rows.setdefault((tables.entry_name(run), run.dataset, reason), []).append(condition)
-    body = [[name, dataset, ", ".join(dict.fromkeys(c)), reason] for (name, dataset, reason), c in rows.items()]
+    return [(name, dataset, list(dict.fromkeys(c)), reason) for (name, dataset, reason), c in rows.items()]
+
+
+def _missing(heard: Heard) -> list[tables.Table]:
+    body = [[name, dataset, ", ".join(conditions), reason] for name, dataset, conditions, reason in not_heard(heard)]
     columns = ["variant", "data set", "sound", "reason"]
     return [tables.Table("Not heard", columns, body)] if body else []
 

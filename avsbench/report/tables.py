@@ -47,7 +47,7 @@ def _cell(text: str) -> str:
 
 @dataclass(frozen=True)
 class Section:
-    """A data set: what it is, and its tables; `dataset` is its card's name, empty where a section is of another kind."""
+    """A data set: what it is, and its tables; `dataset` is its card's name, empty for a section of another kind."""
 
     title: str
     about: list[str]
@@ -203,7 +203,7 @@ def headline(
 def remarks(card: DatasetCard, rows: list[Entry]) -> list[str]:
     """What must be known beside the numbers of some rows."""
     notes = [*_incomplete(card, rows), *_imported(rows), *_generated(rows), *_deviations(rows), *_ensembles(rows)]
-    return [*notes, *_external(rows)]
+    return [*notes, *_accepted(rows), *_external(rows)]
 
 
 def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:
@@ -264,6 +264,12 @@ def _ensembles(rows: list[Entry]) -> list[str]:
         if r.members < r.run.members
     ]
     return notes + ([f"Fewer epochs than asked for had a score: {', '.join(few)}."] if few else [])
+
+
+def _accepted(rows: list[Entry]) -> list[str]:
+    """Which rows have weights that today's code or recipe would not have made."""
+    kept = [f"{e.name}, seed {r.run.seed} ({r.accepted})" for e in rows for r in e.results if r.accepted]
+    return [f"Old weights, kept by `avsbench accept`: {', '.join(kept)}."] if kept else []
 
 
 def _external(rows: list[Entry]) -> list[str]:
@@ -357,11 +363,16 @@ def provenance(rows: list[Entry]) -> Table:
     return Table("Runs", ["variant", "seed", "scale", "code", "finished", "record"], body, notes)
 
 
+def by_status(absent: Iterable[Absent]) -> list[Absent]:
+    """What failed comes first."""
+    return sorted(absent, key=lambda a: STATUSES.index(a.status))
+
+
 def without_score(absent: list[Absent]) -> list[Table]:
     """Failed, skipped and missing runs with their reason."""
     body = [
         [entry_name(a.run), a.run.seed, a.status, a.reason, f"`{a.log}`" if a.log else NOTHING]
-        for a in sorted(absent, key=lambda a: ["failed", "not run", "skipped"].index(a.status))
+        for a in by_status(absent)
     ]
     return [Table("Runs without a score", ["variant", "seed", "status", "reason", "log"], body)] if body else []
 
