@@ -27,6 +27,7 @@ from avsbench.cli import (
 )
 from avsbench.cli.common import Verbs
 from avsbench.errors import AvsbenchError
+from avsbench.running import sign_of_life
 
 log = logging.getLogger("avsbench")
 TOPICS = (doctor, data, vpo, verify, runs, logs, video, people, table, compare, external, fetch, space, exchange)
@@ -37,6 +38,11 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run one verb. Exit codes: 0 done, 1 unexpected failure, 2 a mendable problem."""
     arguments = _parser().parse_args(argv)
     _set_up_logging(arguments.log)
+    with sign_of_life(arguments.log):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         return arguments.run(arguments) or 0
     except AvsbenchError as error:

@@ -22,7 +22,7 @@ from avsbench.paths import Paths
 from avsbench.plan import UNTRAINED, Run, Skip
 from avsbench.provenance import read_run
 from avsbench.report.columns import GRID
-from avsbench.report.failures import Failure
+from avsbench.report.failures import Failure, outdated
 from avsbench.store.complete import read_complete
 
 
@@ -53,6 +53,8 @@ class RunResult:
         finished: when, as run.json says.
         link: run.json, relative to the folder of the leaderboard.
         source: of predictions that others made, what they declare; None for ours.
+        accepted: in words, what changed since its training and `avsbench accept` let pass; None where nothing
+            was.
         draws_file: every metric on draws of the clips; "" where its scores are of another sound.
     """
 
@@ -79,6 +81,7 @@ class RunResult:
     link: str
     source: Source | None = None
     gflops_per_frame: float | None = None
+    accepted: str | None = None
     draws_file: str = ""
 
     @property
@@ -105,7 +108,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Absent:
-    """A run without a score, and why; `status` is failed, skipped or not run."""
+    """A run without a score, and why; `status` is running, failed, skipped or not run."""
 
     run: Run
     status: str
@@ -148,7 +151,7 @@ def collect(
             found = f" ({error.found})" if error.found is not None else ""
             absent.append(Absent(run, "failed", error.what + found))
             continue
-        if partial and os.stat(scores).st_mtime_ns < os.stat(record).st_mtime_ns:
+        if partial and outdated(record, scores):
             absent.append(Absent(run, "not run", "its scores are older than its weights"))
         else:
             results.append(result)
@@ -196,6 +199,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             device=record.get("device", {}).get("name") or "-",
             finished=record.get("finished") or "-",
             link=link_to(file, paths),
+            accepted=_accepted(record),
             gflops_per_frame=grids[GRID].get("gflops_per_frame"),
             draws_file=paths.draws(run.dataset, run.variant, run.seed, ensemble=run.ensemble),
         )
@@ -269,6 +273,14 @@ def _feature(name: str, made: dict, dataset: str) -> str:
     return f"{name} by {made['generator']} ({', '.join(options) or 'no options'})"
 
 
+def _accepted(record: dict) -> str | None:
+    mark = record.get("accepted")
+    if mark is None:
+        return None
+    reason = f"; {mark['reason']}" if mark["reason"] else ""
+    return f"{mark['date'][:10]}: {'; '.join(mark['changes'])}{reason}"
+
+
 def _train_seconds(record: dict) -> float | None:
     seconds = record.get("seconds")
     return seconds["train"] + seconds["validation"] if seconds else None
@@ -316,6 +328,7 @@ def long_table(results: Iterable[RunResult]) -> pd.DataFrame:
             "gflops_per_frame": result.gflops_per_frame,
             "memory_mb": result.memory_mb,
             "code": result.code,
+            "accepted": result.accepted,
             "device": result.device,
             "finished": result.finished,
             "run_json": result.link,
@@ -334,6 +347,6 @@ TYPES = {
     "unit": "string", "direction": "string", "clips": "int64", "clips_expected": "int64", "frames": "int64",
     "image_size": "Int64", "parameters": "Int64", "trainable": "Int64", "train_seconds": "float64",
     "frames_per_second": "float64", "gflops_per_frame": "float64", "memory_mb": "float64", "code": "string",
-    "device": "string", "finished": "string", "run_json": "string",
+    "accepted": "string", "device": "string", "finished": "string", "run_json": "string",
 }  # fmt: skip
 """Columns of the long table; an empty one has them too."""

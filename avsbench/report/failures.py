@@ -1,16 +1,24 @@
 """Why a run has no score: found in the logs that a stopped workflow left behind."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from avsbench import cards
 from avsbench.plan import SPLITS, UNTRAINED, Plan, Run
+from avsbench.running import Sign, read_sign
+
+Stage = tuple[str, list[str], str]
+"""Name of a stage, its outputs, its log."""
 
 TAIL = 65536
 """Bytes at the end of a log that are searched."""
 
 LONGEST = 240
+
+STATUSES = ("failed", "running", "not run", "skipped")
+"""What a run without a score may be, in the order of the tables."""
 
 
 @dataclass(frozen=True)
@@ -18,34 +26,49 @@ class Failure:
     """Why a run has no score.
 
     Attributes:
-        status: "failed" where a stage left a log but not its output, "not run" where none was started.
+        status: "failed" where a stage left a log but not its output, "not run" where none was started, "running".
         reason: one sentence.
         log: the log that says more, if there is one.
+        stage: the first one, in the order of the data, that is missing.
+        sign: of the stage, where it runs or was killed.
     """
 
     status: str
     reason: str
     log: str | None = None
+    stage: str = ""
+    sign: Sign | None = None
 
 
 def find_failures(plan: Plan) -> dict[Run, Failure]:
     """The first stage, in the order of the data, whose outputs are missing, for each planned run that has one."""
     failures = {}
     for run in plan.rows:
-        for stage, outputs, log in _stages(plan, run):
-            missing = [file for file in outputs if not Path(file).is_file()]
-            if missing:
-                failures[run] = explain(stage, missing[0], log)
-                break
+        failure = first_missing(stages(plan, run))
+        if failure is not None:
+            failures[run] = failure
     return failures
 
 
+def first_missing(of_run: Iterable[Stage]) -> Failure | None:
+    """Why the first stage without all of its outputs has none; None where nothing is missing."""
+    for stage, outputs, log in of_run:
+        missing = [file for file in outputs if not Path(file).is_file()]
+        if missing:
+            return explain(stage, missing[0], log)
+    return None
+
+
 def explain(stage: str, missing: str, log: str) -> Failure:
-    """What a missing output and the log of its stage say together."""
+    """What a missing output, the log of its stage and the sign beside it say together."""
+    sign = read_sign(log)
+    if sign is not None and sign.alive:
+        return Failure("running", f"{stage}: since {sign.since} on {sign.place}", log, stage, sign)
     if not Path(log).is_file():
-        return Failure("not run", f"{stage}: {missing} does not exist")
-    quote = last_message(log)
-    return Failure("failed", f"{stage}: {quote}" if quote else f"{stage}: stopped without a message", log)
+        return Failure("not run", f"{stage}: {missing} does not exist", stage=stage)
+    quote = last_message(log) or "stopped without a message"
+    killed = f"killed (on {sign.place}), after: " if sign else ""
+    return Failure("failed", f"{stage}: {killed}{quote}", log, stage, sign)
 
 
 def last_message(log: str | Path) -> str:
@@ -62,15 +85,31 @@ def last_message(log: str | Path) -> str:
     return messages[-1] if len(messages[-1]) <= LONGEST else messages[-1][: LONGEST - 1] + "…"
 
 
-def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
-    """(stage, its outputs, its log) of everything a run stands on, in the order of the data."""
-    paths, variant = plan.paths, cards.variant(run.variant)
-    names = (run.dataset, run.variant, run.seed)
+def stages(plan: Plan, run: Run) -> Iterator[Stage]:
+    """Everything a run stands on, in the order of the data, and its own stages."""
+    yield from preparation(plan, run)
+    yield from own_stages(plan, run)
+
+
+def outdated(record: str, scores: str) -> bool:
+    """True if scores belong to weights that are gone."""
+    return os.stat(scores).st_mtime_ns < os.stat(record).st_mtime_ns
+
+
+def preparation(plan: Plan, run: Run) -> Iterator[Stage]:
+    """What must be there before a run begins."""
+    variant = cards.variant(run.variant)
     splits = SPLITS if run.seed.isdigit() else ("test",)
     yield from _data_stages(plan, run.dataset, splits, variant)
     yield from _feature_stages(plan, run.dataset, splits, variant)
     for encoder in dict.fromkeys(variant.loaded_on(run.dataset, plan.scale).values()):
         yield _weights(plan, plan.encoder_file(encoder), encoder)
+
+
+def own_stages(plan: Plan, run: Run) -> Iterator[Stage]:
+    """The stages of a run itself, under the sound of its clips."""
+    paths, variant = plan.paths, cards.variant(run.variant)
+    names = (run.dataset, run.variant, run.seed)
     if run.seed.isdigit():
         for file in plan.initial_run(run.dataset, run.variant):
             log = paths.log("train", variant.init.removeprefix("run:"), run.variant, run.seed)
@@ -83,9 +122,20 @@ def _stages(plan: Plan, run: Run) -> Iterator[tuple[str, list[str], str]]:
     yield "score", [paths.scores(*found)], paths.log("score", run.dataset, run.variant, file)
 
 
-def _data_stages(
-    plan: Plan, dataset: str, splits: tuple[str, ...], variant: cards.Variant
-) -> Iterator[tuple[str, list[str], str]]:
+def condition_stages(plan: Plan, run: Run) -> Iterator[Stage]:
+    """What a run does under sounds that do not belong to the pictures."""
+    wanted = [condition for condition, reason in plan.conditions(run).items() if reason is None]
+    for name, dataset, conditions in plan.condition_rules:
+        heard = [condition for condition in conditions if condition in wanted and dataset == run.dataset]
+        if not heard:
+            continue
+        for verb, file in (("predict", plan.paths.predictions), ("score", plan.paths.scores)):
+            log = plan.paths.log(verb, dataset, run.variant, f"{run.seed}.{name}")
+            outputs = [file(dataset, run.variant, run.seed, condition) for condition in heard]
+            yield f"{verb} under other sounds", outputs, log
+
+
+def _data_stages(plan: Plan, dataset: str, splits: tuple[str, ...], variant: cards.Variant) -> Iterator[Stage]:
     paths = plan.paths
     yield "acquire", [paths.acquired(dataset)], paths.log("acquire", dataset)
     yield "manifests", plan.manifests(dataset), paths.log("manifests", dataset)
@@ -110,9 +160,7 @@ def _data_stages(
                 yield "audio", [file], paths.log("audio", dataset, group, name)
 
 
-def _feature_stages(
-    plan: Plan, dataset: str, splits: tuple[str, ...], variant: cards.Variant
-) -> Iterator[tuple[str, list[str], str]]:
+def _feature_stages(plan: Plan, dataset: str, splits: tuple[str, ...], variant: cards.Variant) -> Iterator[Stage]:
     """Weights, and then reports: these stay where arrays are temporary."""
     for setting in plan.features(variant.name).values():
         for file, encoder in setting.files.items():
@@ -124,7 +172,7 @@ def _feature_stages(
                 yield "features", [plan.paths.feature_report(dataset, setting.stored, split, shard, count)], log
 
 
-def _weights(plan: Plan, file: str, encoder: str) -> tuple[str, list[str], str]:
+def _weights(plan: Plan, file: str, encoder: str) -> Stage:
     """The stage that a file of pretrained weights comes from."""
     stand_in = file == plan.paths.stand_in(encoder)
     log = plan.paths.log("pretrain", encoder) if stand_in else plan.paths.log("weights", cards.encoder(encoder).file)

@@ -16,7 +16,7 @@ from avsbench.report.board import Board, Leaderboard
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import GRID
 from avsbench.report.external import read_external
-from avsbench.report.failures import Failure
+from avsbench.report.failures import STATUSES, Failure
 from avsbench.report.published_tables import measured_beside_published, published_tables
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent],
 
 def progress(runs: list[Run], results: list[RunResult], absent: list[Absent]) -> dict:
     """How far the runs of a page are: `planned`, `complete`, `problems` and `first_failure` of a `Board`."""
-    counts = {status: sum(a.status == status for a in absent) for status in ("failed", "not run", "skipped")}
+    counts = {status: sum(a.status == status for a in absent) for status in STATUSES}
     failed = [f"{a.run}: {a.reason}" for a in absent if a.status == "failed"]
     return {
         "planned": len(runs),

@@ -11,6 +11,7 @@ from avsbench.cards import DatasetCard
 from avsbench.metrics import metric
 from avsbench.report.collect import Absent, RunResult
 from avsbench.report.columns import GRID, Measurement, comparison, layout, rank
+from avsbench.report.failures import STATUSES
 
 NOTHING = "–"
 

@@ -6,7 +6,7 @@ import pytest
 
 from avsbench.errors import AvsbenchError
 from avsbench.plan import Plan, Run
-from avsbench.report.failures import _stages, find_failures, last_message
+from avsbench.report.failures import find_failures, last_message, stages
 from avsbench.report.stage import render
 from tests.unit.report_runs import make_run, row_of, write
 
@@ -21,7 +21,7 @@ def plan(tmp_path):
 
 def complete_until(plan, stage):
     """Pretend that everything before `stage` exists; returns (outputs, log) of it."""
-    for name, outputs, log in _stages(plan, RUN):
+    for name, outputs, log in stages(plan, RUN):
         if name == stage:
             return outputs, log
         for file in outputs:
@@ -32,7 +32,7 @@ def complete_until(plan, stage):
 def test_every_stage_writes_where_the_rules_do(plan):
     """Log names are spelled in the rules too; a change there must come through here."""
     rules = "\n".join(path.read_text() for path in Path(__file__).parents[2].glob("workflow/rules/*.smk"))
-    for stage, _, log in _stages(plan, RUN):
+    for stage, _, log in stages(plan, RUN):
         folder = Path(log).relative_to(plan.paths.log("x").removesuffix("x.log")).parts[0].removesuffix(".log")
         assert f'PATHS.log("{folder}"' in rules, f"{stage}: {folder}"
 
@@ -53,8 +53,8 @@ def test_without_a_log_it_did_not_run(plan):
 
 
 def test_a_run_that_needs_no_training_reads_the_test_split_alone(plan):
-    stages = [stage for stage, _, _ in _stages(plan, Run("ms3", "saliency", "none"))]
-    assert stages == ["acquire", "manifests", "extract", "index", "check split", "describe", "predict", "score"]
+    found = [stage for stage, _, _ in stages(plan, Run("ms3", "saliency", "none"))]
+    assert found == ["acquire", "manifests", "extract", "index", "check split", "describe", "predict", "score"]
 
 
 @pytest.mark.parametrize(
