@@ -5,6 +5,20 @@ from dataclasses import dataclass
 from avsbench.report import robustness, tables
 from avsbench.report.collect import Absent, RunResult
 
+SCALE_NOTES = {
+    "full": "",
+    "mini": "Scale `mini` is a diagnostic on rendered scenes with small networks, not AVSBench: its numbers show that "
+    "the machinery works, and cannot be compared with published ones.",
+    "smoke": "Scale `smoke` trains networks of full size for two steps on a few clips: it shows what will run, not "
+    "what is good. Set `scale: full` for numbers.",
+}
+"""Scale -> what must be known of its numbers, on every page."""
+
+
+def titled(title: str, scale: str) -> str:
+    """A heading; numbers of a small scale are never shown without its name."""
+    return title if scale == "full" else f"{title} · {scale}"
+
 
 @dataclass(frozen=True)
 class Board:

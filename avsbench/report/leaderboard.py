@@ -12,12 +12,13 @@ from avsbench.cards import DatasetCard
 from avsbench.paths import Paths, atomic
 from avsbench.plan import Run, Skip
 from avsbench.report import published, robustness, tables
-from avsbench.report.board import Board, Leaderboard
+from avsbench.report.board import SCALE_NOTES, Board, Leaderboard, titled
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import GRID
 from avsbench.report.external import read_external
 from avsbench.report.failures import STATUSES, Failure
 from avsbench.report.published_tables import measured_beside_published, published_tables
+from avsbench.report.web.page import write_html
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +26,21 @@ TEMPLATE = "leaderboard.md.jinja"
 
 
 def write_leaderboard(*, paths: Paths, partial: bool = False, **options) -> str:
-    """Write leaderboard.md and leaderboard.parquet from complete runs; returns the Markdown file.
+    """Write leaderboard.md, leaderboard.html and leaderboard.parquet from complete runs; returns the Markdown file.
 
-    Args and errors as `read_leaderboard`; with `partial` leaderboard.partial.md alone, and the others stay as they are.
+    Args and errors as `read_leaderboard`; with `partial` leaderboard.partial.md and leaderboard.partial.html alone, and
+    the others stay as they are.
     """
     read = read_leaderboard(paths=paths, partial=partial, **options)
     target = paths.leaderboard("md", partial=partial)
     if not partial:
-        write_table(long_table(read.results), paths.leaderboard("parquet"), paths.leaderboard("md", partial=True))
+        leftovers = [paths.leaderboard(extension, partial=True) for extension in ("md", "html")]
+        write_table(long_table(read.results), paths.leaderboard("parquet"), *leftovers)
         if read.heard.results:
-            table = robustness.robustness_table(read.heard)
-            write_table(table, paths.robustness(), paths.leaderboard("md", partial=True))
+            write_table(robustness.robustness_table(read.heard), paths.robustness())
         else:  # of an earlier configuration
             Path(paths.robustness()).unlink(missing_ok=True)
+    write_html(read, paths)
     return write_page(render_markdown(read.board), target, read.board.complete, read.board.planned)
 
 
@@ -82,11 +85,12 @@ def write_page(text: str, file: str, complete: int, planned: int) -> str:
     return file
 
 
-def write_table(table: pd.DataFrame, file: str, leftover: str) -> None:
-    """The numbers of a complete page; removes the partial page that a failed workflow left behind."""
+def write_table(table: pd.DataFrame, file: str, *leftovers: str) -> None:
+    """The numbers of a complete page; removes the partial pages that a failed workflow left behind."""
     with atomic(file) as temporary:
         table.to_parquet(temporary, index=False)
-    Path(leftover).unlink(missing_ok=True)
+    for leftover in leftovers:
+        Path(leftover).unlink(missing_ok=True)
 
 
 def build_board(runs: list[Run], results: list[RunResult], absent: list[Absent], *, scale: str, partial: bool) -> Board:
@@ -141,11 +145,6 @@ def section(card: DatasetCard, results: list[RunResult], absent: list[Absent], s
     return tables.Section(titled(card.title, scale), about(card, results), parts, card.name)
 
 
-def titled(title: str, scale: str) -> str:
-    """A heading; numbers of a small scale are never shown without its name."""
-    return title if scale == "full" else f"{title} · {scale}"
-
-
 def about(card: DatasetCard, results: list[RunResult]) -> list[str]:
     """What must be known beside every number of a section."""
     sizes = {tuple(r.grids[GRID]["size"]) for r in results if r.grids[GRID]["size"]}
@@ -166,4 +165,5 @@ def render_markdown(board: object, template: str = TEMPLATE) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
+    environment.globals["scale_notes"] = SCALE_NOTES
     return environment.get_template(template).render(board=board)

@@ -18,7 +18,8 @@ plain sentences in which `backticks` mark code and **asterisks** what is importa
                       the masks it sees or "", init, selection, seeds: [text], planned, clips, expected,
                       places: {protocol: place by its `ranks_by` among rows of its setting, null without one},
                       grids: {grid: {metric: {mean, spread, low, high, each: [one a seed]}}}; `common` alone is ranked;
-                      spread is null of one seed, low and high bound the mean (95 % of draws of clips),
+                      spread is null of one seed, low and high bound the mean (95 % of draws of clips), null without
+                      draws and left out of other grids, which have the metrics of the headline alone,
                       cost: {parameters, trainable, gflops_per_frame, frames_per_second, memory_mb, train_minutes,
                       device}, null of external rows; notes: [text],
                       runs: [{seed, code, finished, device, record, frames, log, curve, explorer}]: addresses of
@@ -33,7 +34,8 @@ plain sentences in which `backticks` mark code and **asterisks** what is importa
                       where one of our rows is comparable; never at another scale than full
         unknown     the same, of numbers whose protocol no source states: these get no gap
     }]
-    robustness      null, or {title, about: [text], missing: [{name, dataset, conditions: [name], reason}], datasets: [{
+    robustness      null, or {title, about: [text], metrics: [name],
+                      missing: [{name, dataset, conditions: [name], reason}], datasets: [{
                       name, title, kinds: [{kind: "" or how its tables are called, conditions: [name], rows: [{id, name,
                       seeds: [text], own: {metric: mean}, all: {g_miou, g_f, g_fpr}, conditions: {condition: {metric:
                       mean}}, clips}]}], published: as above}]}; rows by g_miou, best first; `own` is under the clips'
@@ -48,13 +50,14 @@ from avsbench.cards import DatasetCard
 from avsbench.metrics import metric
 from avsbench.paths import Paths
 from avsbench.report import tables
-from avsbench.report.board import Leaderboard
+from avsbench.report.board import SCALE_NOTES, Leaderboard
 from avsbench.report.collect import Absent, RunResult, link_to
 from avsbench.report.columns import comparison, layout, rank
+from avsbench.report.confidence import pairs
 from avsbench.report.tables import Entry
 from avsbench.report.web.others import published_numbers
 from avsbench.report.web.robust import robustness
-from avsbench.report.web.rows import BADGES, row
+from avsbench.report.web.rows import BADGES, percent, row
 
 PROTOCOLS = {
     "A": "mean over frames",
@@ -62,6 +65,13 @@ PROTOCOLS = {
     "C": "mean over frames, class by class",
     "D": "all pixels of the test split together",
 }
+
+ABOUT = (
+    "Scores are percent. Numbers of different protocols are never ranked together. Only the grid `common` is ranked, "
+    "by one metric a protocol, and rows that were trained apart from those that were not. A mean is over seeds, ± the "
+    "sample standard deviation: what another seed changes. An interval holds 95 % of draws of the test clips: what "
+    "other clips would change."
+)
 
 
 def payload(leaderboard: Leaderboard, paths: Paths) -> dict:
@@ -88,7 +98,7 @@ def payload(leaderboard: Leaderboard, paths: Paths) -> dict:
         "problems": board.problems,
         "first_failure": board.first_failure,
         "partial": board.partial,
-        "notes": [],
+        "notes": [note for note in (SCALE_NOTES[board.scale], ABOUT) if note],
         "metrics": metrics([*sorted(used), *(heard or {}).get("metrics", [])]),
         "badges": {badge: text for badge, text in BADGES.items() if badge in shown},
         "datasets": datasets,
@@ -110,6 +120,7 @@ def dataset(
         )
     ]
     known = protocols(card, entries)
+    names = list(dict.fromkeys(name for protocol in known for name in protocol["metrics"]))
     places = {each["name"]: _places(entries, each) for each in known}
     return {
         "name": card.name,
@@ -120,11 +131,11 @@ def dataset(
         "settings": [{"name": name, "title": tables.SETTINGS[name]} for name in settings],
         "protocols": known,
         "rows": [
-            row(card, entry, {name: found[i] for name, found in places.items()}, paths)
+            row(card, entry, names, {name: found[i] for name, found in places.items()}, paths)
             for i, entry in enumerate(entries)
         ],
         "absent": [_absent(each, paths) for each in tables.by_status(absent)],
-        "pairs": {},
+        "pairs": {each["ranks_by"]: _pairs(entries, each["ranks_by"]) for each in known},
         **published_numbers(card, entries),
     }
 
@@ -162,6 +173,10 @@ def _places(entries: list[Entry], protocol: dict) -> list[int | None]:
         for i, place in zip(ours, found, strict=True):
             places[i] = place
     return places
+
+
+def _pairs(entries: list[Entry], name: str) -> list[list]:
+    return [[i, j, percent(low), percent(high)] for i, j, low, high in pairs(entries, name)]
 
 
 def metrics(names: Iterable[str]) -> dict[str, dict]:

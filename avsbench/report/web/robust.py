@@ -3,12 +3,11 @@
 from avsbench import cards
 from avsbench.conditions import CONDITIONS
 from avsbench.report.board import Leaderboard
-from avsbench.report.columns import GRID
 from avsbench.report.published import of_dataset
 from avsbench.report.robustness import ALL, COMPONENTS, GLOBAL, KINDS, POSITIVE, Heard, by_condition, not_heard
 from avsbench.report.tables import Entry
 from avsbench.report.web.others import number
-from avsbench.report.web.rows import identity, score
+from avsbench.report.web.rows import identity, scores
 
 SUMMARY = (*GLOBAL, "g_fpr")
 
@@ -56,16 +55,10 @@ def _kind(dataset: str, found: dict[str, dict[str, Entry]], end: str, words: str
                     "name": name,
                     "seeds": [result.run.seed for result in own.results],
                     "clips": own.clips,
-                    "own": _scores(own, COMPONENTS),
-                    "all": _scores(whole, SUMMARY) if whole else {},
-                    "conditions": {condition: _scores(entry, COMPONENTS) for condition, entry in heard.items()},
+                    "own": scores(own, COMPONENTS),
+                    "all": scores(whole, SUMMARY) if whole else {},
+                    "conditions": {condition: scores(entry, COMPONENTS) for condition, entry in heard.items()},
                 }
             )
     rows.sort(key=lambda row: -(row["all"].get("g_miou") or {"mean": -1})["mean"])
     return {"kind": words, "conditions": negatives, "rows": rows}
-
-
-def _scores(entry: Entry, names: tuple[str, ...]) -> dict[str, dict]:
-    """Metric -> mean, spread and each seed."""
-    found = {name: score(entry, name, GRID) for name in names}
-    return {name: {key: value[key] for key in ("mean", "spread", "each")} for name, value in found.items() if value}

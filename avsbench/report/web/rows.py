@@ -11,6 +11,8 @@ from avsbench.cards import DatasetCard
 from avsbench.paths import Paths, Scored
 from avsbench.report import tables
 from avsbench.report.collect import RunResult, link_to
+from avsbench.report.columns import GRID, layout
+from avsbench.report.confidence import interval_of
 from avsbench.report.curves import curve
 from avsbench.report.tables import Entry
 
@@ -23,14 +25,15 @@ BADGES = {
     "imported": "Heard arrays that somebody else computed, in the place of our front ends.",
     "incomplete": "Scored on a part of the test split: does not compare with numbers on all of it.",
     "otherwise": "Trained otherwise than published, where that changes numbers.",
+    "accepted": "Its weights are older than what would make them today, and were kept by the user.",
     "stand-in": "Encoders are small stand-ins, trained here in the place of published ones.",
 }
 """Badge -> what it says of a row."""
 
 
-def row(card: DatasetCard, entry: Entry, places: dict[str, int | None], paths: Paths) -> dict:
-    """See `payload`."""
-    first = entry.first
+def row(card: DatasetCard, entry: Entry, names: list[str], places: dict[str, int | None], paths: Paths) -> dict:
+    """See `payload`; `names` are the metrics of the ranked grid, the others have those of the headline."""
+    first, headline = entry.first, layout(card)["headline"]
     return {
         "id": identity(card.name, entry.name),
         "name": entry.name,
@@ -46,8 +49,8 @@ def row(card: DatasetCard, entry: Entry, places: dict[str, int | None], paths: P
         "expected": first.clips_expected,
         "places": places,
         "grids": {
-            grid: {name: number for name in scores["values"] if (number := score(entry, name, grid))}
-            for grid, scores in first.grids.items()
+            grid: scores(entry, names if grid == GRID else headline, grid, intervals=grid == GRID)
+            for grid in first.grids
         },
         "cost": None if entry.external else cost(entry),
         "notes": tables.remarks(card, [entry]),
@@ -60,23 +63,23 @@ def identity(dataset: str, name: str) -> str:
     return f"{dataset}/{name}".replace(" ", "_")
 
 
-def score(entry: Entry, name: str, grid: str) -> dict | None:
-    """A metric over seeds in percent; None unless every seed has it."""
-    mean, numbers = entry.mean(name, grid), entry.numbers(name, grid)
-    if mean is None or not math.isfinite(mean):
-        return None
-    return {
-        "mean": percent(mean),
-        "spread": percent(statistics.stdev(numbers)) if len(numbers) > 1 else None,
-        "low": None,
-        "high": None,
-        "each": [percent(number) for number in numbers],
-    }
+def scores(entry: Entry, names: Iterable[str], grid: str = GRID, *, intervals: bool = False) -> dict[str, dict]:
+    """Metric -> what the seeds say of it, in percent, of metrics that every seed has. `intervals`: with their ends."""
+    found = {}
+    for name in names:
+        mean, numbers = percent(entry.mean(name, grid)), entry.numbers(name, grid)
+        if mean is not None:
+            spread = percent(statistics.stdev(numbers)) if len(numbers) > 1 else None
+            found[name] = {"mean": mean, "spread": spread, "each": [percent(number) for number in numbers]}
+            if intervals:
+                low, high = interval_of(entry, name) or (None, None)
+                found[name] |= {"low": percent(low), "high": percent(high)}
+    return found
 
 
-def percent(fraction: float) -> float:
-    """As the tables print it."""
-    return round(100 * fraction, 2)
+def percent(fraction: float | None) -> float | None:
+    """As the tables print it; None for what is no number."""
+    return None if fraction is None or not math.isfinite(fraction) else round(100 * fraction, 2)
 
 
 def badges(entry: Entry) -> list[str]:
@@ -91,6 +94,7 @@ def badges(entry: Entry) -> list[str]:
         "imported": bool(first.arrays),
         "incomplete": entry.incomplete,
         "otherwise": any(result.deviations for result in entry.results),
+        "accepted": any(result.accepted for result in entry.results),
         "stand-in": "stand-in" in first.init,
     }
     return [badge for badge in BADGES if holds[badge]]
@@ -101,7 +105,7 @@ def cost(entry: Entry) -> dict:
     return {
         "parameters": entry.first.parameters,
         "trainable": entry.first.trainable,
-        "gflops_per_frame": None,
+        "gflops_per_frame": _mean(r.gflops_per_frame for r in entry.results),
         "frames_per_second": _mean(r.frames_per_second for r in entry.results),
         "memory_mb": _mean(r.memory_mb for r in entry.results),
         "train_minutes": _mean(r.train_seconds and r.train_seconds / 60 for r in entry.results),
@@ -149,7 +153,7 @@ def _run(result: RunResult, paths: Paths) -> dict:
         "frames": existing(frames, paths),
         "log": existing(log, paths),
         "curve": curve(record, log),
-        "explorer": None,
+        "explorer": existing(paths.explorer_page(*names, ensemble=run.ensemble), paths),
     }
 
 
