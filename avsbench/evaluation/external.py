@@ -130,7 +130,7 @@ def _make_room(files: Scored, predictions: Path) -> None:
         raise AvsbenchError(f"{files.folder}: lies among the predictions", hint="name another folder with --out")
     if Path(files.record).is_file() and provenance.read_run(files.record)["variant"] != EXTERNAL:
         raise AvsbenchError(f"{files.folder}: the folder of a run of ours", hint="name another folder with --out")
-    for file in (files.record, files.scores, files.frames, files.predictions, files.faults):
+    for file in (files.record, files.scores, files.frames, files.draws, files.predictions, files.faults):
         Path(file).unlink(missing_ok=True)
 
 
@@ -147,6 +147,7 @@ def _score(files: Scored, paths: Paths, card: DatasetCard, fscore_k: Iterable[in
         stored_truth(paths, card),
         files.frames,
         files.scores,
+        out_draws=files.draws,
         fscore_k=sorted(fscore_k),
         padded_to=card.frames if card.task == "semantic" else 0,
     )

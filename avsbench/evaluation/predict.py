@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
+from avsbench.evaluation.operations import gflops_per_frame
 from avsbench.evaluation.predictions import PredictionWriter, foreground_probability
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def predict_clips(
     batch_independent: bool = False,
     total: int | None = None,
 ) -> Timing:
-    """Predict every clip of `batches` and store its real frames.
+    """Predict every clip of `batches` and store its real frames, their speed, and what the first clip computes a frame.
 
     Args:
         method: put into eval mode here.
@@ -61,10 +62,11 @@ def predict_clips(
     device = torch.device(device)
     method.to(device).eval()
     clips = frames = 0
-    seconds = 0.0
+    seconds, first = 0.0, None
     for loaded in tqdm(batches, desc="predict", unit="batch", disable=None, total=total):
         for batch in [loaded] if batch_independent else single_clips(loaded):
             batch = batch.to(device)
+            first = first or next(single_clips(batch))
             start = _clock(device)
             output = method(batch)
             seconds += _clock(device) - start
@@ -83,6 +85,8 @@ def predict_clips(
     timing = Timing(clips, frames, seconds)
     writer.frames_per_second = timing.frames_per_second
     log.info("predicted %d frames of %d clips, %.1f frames/s", frames, clips, timing.frames_per_second)
+    if first is not None:  # once more and at the end: counted operations take other kernels, whose last bits differ
+        writer.gflops_per_frame = gflops_per_frame(method, first, _common(first, common_size))
     return timing
 
 
@@ -109,7 +113,7 @@ def _sizes(
     """Size on the grid -> members of the batch."""
     everyone = list(range(len(batch)))
     if grid == "common":
-        return {common_size or tuple(batch.frames.shape[-2:]): everyone}
+        return {_common(batch, common_size): everyone}
     if grid == "512":
         return {(512, 512): everyone}
     sizes: dict[tuple[int, int], list[int]] = {}
@@ -118,6 +122,10 @@ def _sizes(
             raise AvsbenchError(f"clip {clip_id}: its original size is not known", hint="build the index again")
         sizes.setdefault(tuple(native_sizes[clip_id]), []).append(b)
     return sizes
+
+
+def _common(batch: Batch, size: tuple[int, int] | None) -> tuple[int, int]:
+    return size or tuple(batch.frames.shape[-2:])
 
 
 def _check(scores: Tensor, batch: Batch, channels: int, size: tuple[int, int], members: list[int]) -> None:

@@ -3,7 +3,7 @@
 Layout (version 1):
 
     /                         attributes: format, version, dataset, variant, seed, condition, task, classes, hard,
-                              members, and where it was measured frames_per_second
+                              members, and where they were measured frames_per_second and gflops_per_frame
     /clips                    clip ids in the order of prediction; written last, so its absence betrays a partial file
     /<grid>/<clip>/level      binary: uint8 [T,h,w], thresholds of protocol B that the probability reaches
     /<grid>/<clip>/mask       binary: uint8 [T,h,w], the method's own hard mask, 0/1
@@ -27,6 +27,8 @@ from avsbench.store.shards import check_clip_id
 
 FORMAT, VERSION = "avsbench-predictions", 1
 GRIDS = ("common", "512", "native")
+COSTS = ("frames_per_second", "gflops_per_frame")
+"""What predicting cost; None where it was not measured."""
 
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises on damaged files, depending on where the damage lies."""
@@ -57,7 +59,7 @@ class PredictionInfo:
 class PredictionWriter:
     """Writes a prediction file; it appears under its name when the `with` block ends without an error.
 
-    `frames_per_second`, if set before the end, is stored with the predictions.
+    `frames_per_second` and `gflops_per_frame`, if set before the end, are stored with the predictions.
 
     >>> with PredictionWriter(path, info) as writer:                                # doctest: +SKIP
     ...     writer.add_binary("common", clip_id, probability=p, mask=m)
@@ -70,6 +72,7 @@ class PredictionWriter:
         self._atomic = atomic(path)
         self._clips: dict[str, None] = {}  # an ordered set
         self.frames_per_second: float | None = None
+        self.gflops_per_frame: float | None = None
 
     def __enter__(self) -> "PredictionWriter":
         temporary = self._atomic.__enter__()
@@ -85,8 +88,9 @@ class PredictionWriter:
     def __exit__(self, kind, value, trace) -> None:
         try:
             if kind is None:
-                if self.frames_per_second is not None:
-                    self._file.attrs["frames_per_second"] = self.frames_per_second
+                for name in COSTS:
+                    if getattr(self, name) is not None:
+                        self._file.attrs[name] = getattr(self, name)
                 self._file["clips"] = list(self._clips) or np.zeros(0, dtype=h5py.string_dtype())
             self._file.close()
             self._sink.close()
@@ -181,7 +185,7 @@ class PredictionReader:
         if self.clips is None:
             self._file.close()
             raise _damaged(self.path, "it lacks the list of clips that is written last")
-        self.frames_per_second: float | None = _plain(attributes.get("frames_per_second"))
+        self.frames_per_second, self.gflops_per_frame = (_plain(attributes.get(name)) for name in COSTS)
         known = [name for name in PredictionInfo.__dataclass_fields__ if name in attributes]
         self.info = PredictionInfo(**{name: _plain(attributes[name]) for name in known})
 

@@ -1,7 +1,7 @@
 """From stored predictions to per-frame integers, and from these to every protocol.
 
 `score_predictions` writes the per-frame table; `scores_from_frames` computes all values from its rows alone, so any
-number can be computed again from the file beside it.
+number can be computed again from the file beside it. So can the intervals: they are of draws of the clips.
 """
 
 import json
@@ -20,7 +20,9 @@ from tqdm import tqdm
 from avsbench import cards
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation import frames
+from avsbench.evaluation.draws import write_draws
 from avsbench.evaluation.predictions import PredictionReader
+from avsbench.evaluation.resample import clip_sums
 from avsbench.metrics.binary import BinaryCounts, BinaryIoU
 from avsbench.metrics.dataset_level import DatasetScores, class_iou
 from avsbench.metrics.fscore import ThresholdF
@@ -89,17 +91,20 @@ def score_predictions(
     out_frames: str | os.PathLike,
     out_scores: str | os.PathLike,
     *,
+    out_draws: str | os.PathLike | None = None,
     fscore_k: Sequence[int] = CALLS,
     padded_to: int = 0,
 ) -> list[dict]:
     """Score a prediction file: write the per-frame Parquet and the scores JSON, return the score rows (one per grid).
 
     A row is that of `score_table` with `members`, the number of networks that predicted together, and
-    `frames_per_second`, the speed of predicting (None if unknown).
+    `frames_per_second` and `gflops_per_frame`, what predicting cost (None if unknown). With `out_draws` the row of the
+    grid `common` has `intervals` too: metric -> its ends, 95 % of the draws of the clips.
 
     Args:
         predictions: file of `PredictionWriter`.
         truth: ground truth of every clip of the split.
+        out_draws: where every metric on each draw of the clips goes; None: clips are not drawn.
         fscore_k: videos per call of protocol B.
         padded_to: frames that protocol C pads each clip to.
 
@@ -107,7 +112,8 @@ def score_predictions(
         AvsbenchError: a clip is missing on either side, sizes or lengths differ, no frame has ground truth.
     """
     with PredictionReader(predictions) as reader:
-        info, speed = asdict(reader.info), reader.frames_per_second
+        info = asdict(reader.info)
+        cost = {"frames_per_second": reader.frames_per_second, "gflops_per_frame": reader.gflops_per_frame}
         about = info | {"padded_to": padded_to, "predictions": Path(predictions).name}
         rows = frames.FrameTable(reader.info.task, reader.info.classes, about)
         known = set()
@@ -125,8 +131,10 @@ def score_predictions(
     if not rows.rows["clip_id"]:
         raise AvsbenchError(f"{predictions}: no frame has ground truth", hint="score a split with annotations")
     table = rows.write(out_frames)
-    more = {"members": info["members"], "frames_per_second": speed}
-    scores = [row | more for row in score_table(table, fscore_k=fscore_k)]
+    scores = [row | {"members": info["members"]} | cost for row in score_table(table, fscore_k=fscore_k)]
+    if out_draws is not None:
+        (row,) = (row for row in scores if row["grid"] == "common")
+        row["intervals"] = write_draws(out_draws, clip_sums(table))
     document = {"format": FORMAT, "version": VERSION, **about, "fscore_calls": sorted(set(fscore_k)), "scores": scores}
     with atomic(out_scores) as temporary:
         temporary.write_text(json.dumps(_jsonable(document), indent=1, allow_nan=False) + "\n")
@@ -266,7 +274,8 @@ def score_run(
 ) -> list[dict]:
     """Score one run, or its ensemble, on its test split; what the rules `score` and `score_ensemble` call.
 
-    Under another condition than `positive` those clips count that were predicted: not every one has such a sound.
+    Under another condition than `positive` those clips count that were predicted: not every one has such a sound. They
+    are not drawn anew.
     """
     card = cards.dataset(dataset)
     of = cards.variant(variant)
@@ -282,6 +291,7 @@ def score_run(
         truth,
         paths.frame_scores(*run, ensemble),
         paths.scores(*run, ensemble),
+        out_draws=paths.draws(*run, ensemble) if condition == "positive" else None,
         fscore_k=sorted({*CALLS, k}),
         padded_to=card.frames if card.task == "semantic" else 0,
     )

@@ -84,7 +84,7 @@ def submit(scored: Scored, paths: Paths, source: Source) -> Scored:
     with atomic_folder(target.folder) as folder:
         new = Scored(str(folder))
         # In this order: scores are newer than the predictions that they are made from.
-        for kind in ("predictions", "frames", "scores"):
+        for kind in ("predictions", "frames", "draws", "scores"):
             copy = Path(getattr(new, kind))
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(getattr(scored, kind), copy)

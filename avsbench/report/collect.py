@@ -116,6 +116,16 @@ class Absent:
     log: str | None = None
 
 
+def entry_name(run) -> str:
+    """How a run's row is called: seeds of a variant share one; ensembles and the authors' checkpoint have their own.
+
+    What sees masks is called after their generator too: with another one it is another method.
+    """
+    if run.ensemble:
+        return f"{run.label} (top-{run.members} ensemble)"
+    return f"{run.label} (official)" if run.seed == "official" else run.label
+
+
 def collect(
     runs: Iterable[Run],
     skips: Iterable[Skip],

@@ -6,20 +6,35 @@ what other clips would change, with these seeds; the spread beside a mean says w
 
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsbench.evaluation.resample import LEVEL, interval
-from avsbench.report.tables import Entry
+from avsbench.evaluation.resample import DRAWS, LEVEL, interval
+
+if TYPE_CHECKING:  # tables show intervals
+    from avsbench.report.tables import Entry
+
+HEADER = f">{100 * LEVEL:.0f} %"
+ABOUT = (
+    f"{HEADER[1:]}: ends of the middle {HEADER[1:]} of {DRAWS} draws of the test clips, with replacement, of `{{}}` "
+    "averaged over the seeds. So far other clips would move the number; what another training does, the spread says. "
+    "Rows share their draws: two whose intervals overlap may differ clearly (`avsbench compare RUN_A RUN_B`)."
+)
 
 
-def interval_of(entry: Entry, metric: str) -> tuple[float, float] | None:
+def words(ends: tuple[float, float] | None) -> str:
+    """An interval in percent, as a cell."""
+    return f"{100 * ends[0]:.2f} … {100 * ends[1]:.2f}" if ends else ""
+
+
+def interval_of(entry: "Entry", metric: str) -> tuple[float, float] | None:
     """Ends of the interval of a row's mean over seeds, in the unit of the metric; None where a seed has no draws."""
     drawn = _drawn(entry, metric)
     return drawn and interval(drawn[1])
 
 
-def pairs(entries: Sequence[Entry], metric: str) -> list[tuple[int, int, float, float]]:
+def pairs(entries: "Sequence[Entry]", metric: str) -> list[tuple[int, int, float, float]]:
     """(i, j, low, high) of each two rows i < j: the paired interval of the metric of row i minus that of row j.
 
     Rows that have no draws, or draws of other clips than the other row, make no pair.
@@ -38,7 +53,7 @@ def pairs(entries: Sequence[Entry], metric: str) -> list[tuple[int, int, float, 
     return [(i, j, float(a), float(b)) for (i, j, _), a, b in zip(found, low, high, strict=True)]
 
 
-def _drawn(entry: Entry, metric: str) -> tuple[str, np.ndarray] | None:
+def _drawn(entry: "Entry", metric: str) -> tuple[str, np.ndarray] | None:
     """Digest of the clips, and the mean over seeds of each draw, float64 [draws]."""
     of_seeds = [result.draws for result in entry.results]
     if any(draws is None or metric not in draws.values for draws in of_seeds):

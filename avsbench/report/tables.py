@@ -9,9 +9,11 @@ import pandas as pd
 from avsbench import cards
 from avsbench.cards import DatasetCard
 from avsbench.metrics import metric
-from avsbench.report.collect import Absent, RunResult
+from avsbench.report import confidence
+from avsbench.report.collect import Absent, RunResult, entry_name
 from avsbench.report.columns import GRID, Measurement, comparison, layout, rank
 from avsbench.report.failures import STATUSES
+from avsbench.report.remarks import remarks
 
 NOTHING = "–"
 
@@ -132,16 +134,6 @@ class Entry:
         return Measurement(name, grid, self.hard)
 
 
-def entry_name(run) -> str:
-    """How a run's row is called: seeds of a variant share one; ensembles and the authors' checkpoint have their own.
-
-    What sees masks is called after their generator too: with another one it is another method.
-    """
-    if run.ensemble:
-        return f"{run.label} (top-{run.members} ensemble)"
-    return f"{run.label} (official)" if run.seed == "official" else run.label
-
-
 def entries(
     card: DatasetCard, results: Iterable[RunResult], absent: Iterable[Absent]
 ) -> list[tuple[int | None, Entry]]:
@@ -172,112 +164,40 @@ def headline(
 ) -> Table:
     """A ranked table, then what has no score, with its status in place of one."""
     names = layout(card)["headline"]
+    drawn = [confidence.interval_of(entry, names[0]) for _, entry in ranked]
+    bounds = [confidence.HEADER] if any(drawn) else []
     body = [
         [
             str(place or NOTHING),
             entry.name,
             entry.first.scale,
-            *(entry.percent(name) for name in names),
+            entry.percent(names[0]),
+            *[confidence.words(ends) for _ in bounds],
+            *(entry.percent(name) for name in names[1:]),
             entry.seeds,
             entry.first.init,
             entry.first.selection,
             entry.clips,
         ]
-        for place, entry in ranked
+        for (place, entry), ends in zip(ranked, drawn, strict=True)
     ]
     shown = {entry.name for _, entry in ranked}
     for lost in absent:
         name = entry_name(lost.run)
         if name not in shown:
             shown.add(name)
-            body.append([NOTHING, name, scale, lost.status, *[NOTHING] * (len(names) + 3)])
-    columns = [">rank", "variant", "scale", *map(header, names), "seeds", "starts from", "epoch chosen on", ">clips"]
+            body.append([NOTHING, name, scale, lost.status, *[NOTHING] * (len(names) + len(bounds) + 3)])
+    first, *others = map(header, names)
+    scores = [first, *bounds, *others]
+    columns = [">rank", "variant", "scale", *scores, "seeds", "starts from", "epoch chosen on", ">clips"]
     notes = [
         *(["Pretrained networks put together, none of which was trained for this task."] if title else []),
         f"Ranked by `{names[0]}` alone. Mean over seeds ± sample standard deviation; one seed has no spread.",
+        *[confidence.ABOUT.format(names[0]) for _ in bounds],
         *legend(names),
         *remarks(card, [entry for _, entry in ranked]),
     ]
     return Table(title, columns, body, notes)
-
-
-def remarks(card: DatasetCard, rows: list[Entry]) -> list[str]:
-    """What must be known beside the numbers of some rows."""
-    notes = [*_incomplete(card, rows), *_imported(rows), *_generated(rows), *_deviations(rows), *_ensembles(rows)]
-    return [*notes, *_accepted(rows), *_external(rows)]
-
-
-def _incomplete(card: DatasetCard, rows: list[Entry]) -> list[str]:
-    """A warning where a row was scored on a part of the test split."""
-    few = [f"{entry.name} ({entry.clips} clips)" for entry in rows if entry.incomplete]
-    if not few:
-        return []
-    return [
-        f"**Incomplete test split**, allowed by `allow_incomplete`: {', '.join(few)}. These numbers do not compare "
-        f"with numbers on the whole split; `avsbench verify-data --dataset {card.name}` lists what is wrong."
-    ]
-
-
-def _imported(rows: list[Entry]) -> list[str]:
-    """Which rows heard arrays that somebody else computed."""
-    heard = [f"{entry.name} ({', '.join(entry.first.arrays)})" for entry in rows if entry.first.arrays]
-    return [f"Heard imported arrays in the place of our front ends: {', '.join(heard)}."] if heard else []
-
-
-def _generated(rows: list[Entry]) -> list[str]:
-    """What made the features that rows see, with all options."""
-    made: dict[str, list[str]] = {}
-    for entry in rows:
-        for feature in entry.first.features:
-            made.setdefault(feature, []).append(entry.name)
-    # A study has names of its own.
-    named = any(entry.name == entry_name(entry.first.run) for entry in rows if entry.first.run.generator)
-    about = "A name with + sees masks of the generator that follows. " if named else ""
-    text = ". ".join(f"{', '.join(names)}: {feature}" for feature, names in made.items())
-    return [f"{about}Numbers of two generators do not compare. {text}."] if made else []
-
-
-def _deviations(rows: list[Entry]) -> list[str]:
-    """Which rows were trained on other devices, or otherwise computed, than published, where that changes numbers."""
-    found = {
-        entry.name: dict.fromkeys(deviation for result in entry.results for deviation in result.deviations)
-        for entry in rows
-    }
-    named = [f"{name} ({'; '.join(deviations)})" for name, deviations in found.items() if deviations]
-    return [f"Trained otherwise than published: {', '.join(named)}."] if named else []
-
-
-def _ensembles(rows: list[Entry]) -> list[str]:
-    """What a row of several epochs is, and where it has fewer of them than its name says."""
-    voting = [entry for entry in rows if entry.first.run.ensemble]
-    if not voting:
-        return []
-    notes = [
-        "A top-k ensemble is selected on validation: the k epochs with the best validation score predict together, the "
-        "mean of their probabilities is quantised. It is a row of its own and in no mean over single weights."
-    ]
-    classes = [entry.name for entry in voting if entry.first.votes_by_class]
-    notes += [f"The class that most epochs say, not the mean, decides for {', '.join(classes)}."] if classes else []
-    few = [
-        f"{entry.name}, seed {r.run.seed}: {r.members}"
-        for entry in voting
-        for r in entry.results
-        if r.members < r.run.members
-    ]
-    return notes + ([f"Fewer epochs than asked for had a score: {', '.join(few)}."] if few else [])
-
-
-def _accepted(rows: list[Entry]) -> list[str]:
-    """Which rows have weights that today's code or recipe would not have made."""
-    kept = [f"{e.name}, seed {r.run.seed} ({r.accepted})" for e in rows for r in e.results if r.accepted]
-    return [f"Old weights, kept by `avsbench accept`: {', '.join(kept)}."] if kept else []
-
-
-def _external(rows: list[Entry]) -> list[str]:
-    """Where rows of others come from."""
-    named = [f"{entry.name}: {entry.first.source}" for entry in rows if entry.external]
-    about = "External rows are predictions of others, scored here; what is said of them was not checked. "
-    return [f"{about}{'. '.join(named)}."] if named else []
 
 
 def comparisons(card: DatasetCard, rows: list[Entry]) -> list[Table]:
@@ -332,17 +252,20 @@ def cost(rows: list[Entry]) -> Table:
             f"{entry.first.trainable / 1e6:.3f}",
             entry.average((r.train_seconds and r.train_seconds / 60 for r in entry.results), ".1f"),
             entry.average((r.frames_per_second for r in entry.results), ".1f"),
+            entry.average((r.gflops_per_frame for r in entry.results), ".3f"),
             entry.average((r.memory_mb for r in entry.results), ".0f"),
             ", ".join(dict.fromkeys(r.device for r in entry.results)),
         ]
         for entry in rows
         if not entry.external
     ]
-    columns = ["variant", "scale", ">parameters, M", ">trainable, M", ">training, min", ">frames/s", ">peak memory, MB",
-               "device"]  # fmt: skip
+    columns = ["variant", "scale", ">parameters, M", ">trainable, M", ">training, min", ">frames/s", ">GFLOPs/frame",
+               ">peak memory, MB", "device"]  # fmt: skip
     notes = [
         "Parameters include frozen encoders. Training includes validation. Frames per second of predicting, network "
-        "alone; peak memory of the GPU where one is used, else of the process. Mean over seeds."
+        "alone; peak memory of the GPU where one is used, else of the process. Mean over seeds.",
+        "GFLOPs of the network for a frame of the first test clip: convolutions, matrix products and attention, a "
+        "multiply-add being two. Front ends and features are made before: what makes them is in none of these columns.",
     ]
     if any(entry.first.run.ensemble for entry in rows):
         notes.append("An ensemble: parameters of one member, its training, and frames per second of all together.")

@@ -70,6 +70,7 @@ rule score:
         truth=lambda w: PLAN.truth(w.dataset, w.variant),
     output:
         frames=PATHS.frame_scores("{dataset}", "{variant}", "{seed}", "{condition}"),
+        draws=PATHS.draws("{dataset}", "{variant}", "{seed}", "{condition}"),
         scores=PATHS.scores("{dataset}", "{variant}", "{seed}", "{condition}"),
     log:
         PATHS.log("score", "{dataset}", "{variant}", "{seed}.{condition}"),
@@ -101,6 +102,7 @@ use rule score as score_ensemble with:
         frames=PATHS.frame_scores(
             "{dataset}", "{variant}", "{seed}", "{condition}", True
         ),
+        draws=PATHS.draws("{dataset}", "{variant}", "{seed}", "{condition}", True),
         scores=PATHS.scores("{dataset}", "{variant}", "{seed}", "{condition}", True),
     log:
         PATHS.log("score", "{dataset}", "{variant}", "{seed}.{condition}.ensemble"),
@@ -119,6 +121,7 @@ rule score_external:
         truth=lambda w: PLAN.shards(w.dataset, "test"),
     output:
         frames=PATHS.frame_scores("{dataset}", EXTERNAL, "{submission}"),
+        draws=PATHS.draws("{dataset}", EXTERNAL, "{submission}"),
         scores=PATHS.scores("{dataset}", EXTERNAL, "{submission}"),
     log:
         PATHS.log("score", "{dataset}", EXTERNAL, "{submission}"),
