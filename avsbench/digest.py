@@ -51,7 +51,7 @@ STAGES = {
 
 _VPO_TABLES = ["datasets/vpo_build/*.yaml"]
 DATA_FILES = {
-    "report": ["report/*.jinja", "report/*.csv"],
+    "report": ["report/*.jinja", "report/*.csv", "report/web/*.jinja", "report/web/*.css", "report/web/*.js"],
     "study": ["report/*.jinja"],
     **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
 }

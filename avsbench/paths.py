@@ -26,7 +26,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     results/<scale>/<dataset>/explorer/                       pictures, sounds and truth that the pages of all runs share
     results/<scale>/<dataset>/<variant>/<seed>/explorer/      the page of a run, clip by clip
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
-    results/leaderboard.{md,parquet}
+    results/leaderboard.{html,md,parquet}
     results/leaderboard.robustness.parquet                    what runs say under sounds that are not the picture's
     results/studies/<study>.{md,parquet}                      the page of a study; its runs lie among the others
 """

@@ -163,6 +163,11 @@ class Plan(Sources, FrontEnds, Features, Conditions):
         study = f"study {self.study.name}, " if self.study else ""
         return f"{study}scale {self.scale}, {count} on {', '.join(self.datasets) or 'no data set'}"
 
+    @property
+    def pages(self) -> dict[str, str]:
+        """Forms of the page -> extension; that of a study is Markdown alone."""
+        return {"markdown": "md"} if self.study else {"markdown": "md", "html": "html"}
+
     def page(self, extension: str, partial: bool = False) -> str:
         """What is asked for: the leaderboard, or the page of the study."""
         if self.study:

@@ -1,5 +1,5 @@
-# Complete runs -> results/leaderboard.{md,parquet}, or the page of the study that the configuration names, which wants
-# other runs. When the workflow fails, `onerror` writes leaderboard.partial.md, or that of the study.
+# Complete runs -> results/leaderboard.{html,md,parquet}, or the page of the study that the configuration names, which
+# wants other runs. When the workflow fails, `onerror` writes leaderboard.partial.{html,md}, or that of the study.
 
 
 rule:
@@ -20,11 +20,14 @@ rule:
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
         **({"robustness": PATHS.robustness()} if PLAN.condition_scores else {}),
-        markdown=report(
-            PLAN.page("md"),
-            caption=f"../report/{'study' if PLAN.study else 'leaderboard'}.rst",
-            category="Studies" if PLAN.study else "Leaderboard",
-        ),
+        **{
+            name: report(
+                PLAN.page(extension),
+                caption=f"../report/{'study' if PLAN.study else 'leaderboard'}.rst",
+                category="Studies" if PLAN.study else "Leaderboard",
+            )
+            for name, extension in PLAN.pages.items()
+        },
         table=PLAN.page("parquet"),
     log:
         PATHS.log("study", PLAN.study.name) if PLAN.study else PATHS.log("leaderboard"),
