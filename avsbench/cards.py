@@ -241,11 +241,17 @@ def _method_folders(project: Path, extra: str) -> tuple[Path, ...]:
 
 def method_cards() -> dict[str, MethodCard]:
     """Name -> card of every discovered method (folders that begin with `_` are templates, not methods)."""
-    return _method_cards(tuple(method_folders()))
+    return _method_cards(tuple(method_folders()))[0]
+
+
+def variants() -> dict[str, Variant]:
+    """Name -> variant over all methods."""
+    return _method_cards(tuple(method_folders()))[1]
+    variants: dict[str, Variant] = {}
 
 
 @functools.cache
-def _method_cards(folders: tuple[Path, ...]) -> dict[str, MethodCard]:
+def _method_cards(folders: tuple[Path, ...]) -> tuple[dict[str, MethodCard], dict[str, Variant]]:
     cards: dict[str, MethodCard] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/method.yaml")):
@@ -259,7 +265,15 @@ def _method_cards(folders: tuple[Path, ...]) -> dict[str, MethodCard]:
                     hint="rename one of the two folders and its card",
                 )
             cards[card.name] = card
-    return cards
+            for name, variant in card.variants.items():
+                if name in variants:
+                    raise AvsbenchError(
+                        f"{path}: the variant name {name!r} is taken",
+                        found=variants[name].method.path,
+                        hint="variant names are unique over all methods",
+                    )
+                variants[name] = variant
+    return cards, variants
 
 
 def read_method_card(path: Path) -> MethodCard:
@@ -304,21 +318,6 @@ def read_method_card(path: Path) -> MethodCard:
             feature_settings=options.get("features", {}),
         )
     return card
-
-
-def variants() -> dict[str, Variant]:
-    """Name -> variant over all methods."""
-    found: dict[str, Variant] = {}
-    for card in method_cards().values():
-        for name, variant in card.variants.items():
-            if name in found:
-                raise AvsbenchError(
-                    f"{card.path}: the variant name {name!r} is taken",
-                    found=found[name].method.path,
-                    hint="variant names are unique over all methods",
-                )
-            found[name] = variant
-    return found
 
 
 def dataset(name: str) -> DatasetCard:

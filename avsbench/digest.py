@@ -4,12 +4,12 @@ A digest covers the syntax trees, without comments and docstrings, of the module
 followed through the project. An edit to a loss changes the digest of training; a comment or a table template does not.
 """
 
-import ast
 import functools
 import hashlib
 from pathlib import Path
 
 from avsbench import cards
+from avsbench.syntax import parsed
 
 PLUMBING = frozenset(
     ["avsbench"]
@@ -100,19 +100,7 @@ def source(path: Path) -> str:
     return _parsed(path)[0]
 
 
-@functools.cache
-def _parsed(path: Path) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
-    """The code of a file without comments, docstrings and layout, and its imports anywhere."""
-    tree, imports = ast.parse(path.read_text(), filename=str(path)), []
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A bare string is a docstring, also below an assignment; it never runs.
-            kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
-            node.body = kept or [ast.Pass()]
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            imports.append(node)
-    return ast.unparse(tree), imports
+_parsed = functools.cache(parsed)
 
 
 def _collect(module: str, found: dict[str, Path]) -> None:
@@ -145,15 +133,11 @@ def _imports(path: Path, module: str | None) -> tuple[str, ...]:
     package = None
     if module is not None:
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in _parsed(path)[1]:
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        else:
-            base = node.module or ""
-            if node.level:
-                if package is None:
-                    continue  # a method folder's own files are listed one by one
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    for level, base, imported in _parsed(path)[1]:
+        if level:
+            if package is None:
+                continue  # a method folder's own files are listed one by one
+            parents = package.split(".")[: len(package.split(".")) - level + 1]
+            base = ".".join([*parents, base] if base else parents)
+        names += [base, *(f"{base}.{name}" for name in imported)]
     return tuple(names)

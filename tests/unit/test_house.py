@@ -11,7 +11,7 @@ import yaml
 from avsbench import cards
 
 FLOORS = [
-    {"errors", "paths", "closed_yaml", "study_cards", "encoder_cards", "conditions", "running"},
+    {"errors", "paths", "syntax", "closed_yaml", "study_cards", "encoder_cards", "conditions", "running"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
     {"datasets", "store", "features", "transforms", "config", "front_end_groups"}
