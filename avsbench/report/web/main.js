@@ -1,0 +1,76 @@
+// The page: its head, the choice of a data set, and one section at a time.
+
+const board = JSON.parse(document.getElementById("data").textContent);
+const views = [...board.datasets.map(({ name, title }) => ({ name, title })), ...(board.robustness ? [{ name: ROBUST, title: board.robustness.title }] : [])];
+let section = null;
+
+function drawHead() {
+  const head = document.getElementById("head");
+  const { planned, complete, problems, first_failure: first } = board;
+  const [warning, ...rest] = board.scale === "full" ? [null, ...board.notes] : board.notes; // a small scale warns of itself first
+  head.append(
+    el("p", { class: "lead" }, "Audio-visual segmentation: every method on the same data, trained by one engine, scored under every protocol from one stored prediction."),
+    board.partial && el("div", { class: "banner", role: "note" }, el("strong", {}, "This page is partial. "),
+      "The workflow stopped with an error; the numbers are of what was complete by then.",
+      first && [el("br"), "First failure: ", el("span", { class: "failure" }, first)]),
+    warning && el("p", { class: "banner", role: "note" }, prose(warning)),
+    el("p", { class: "progress" }, el("span", { class: complete < planned ? "part" : "whole" }, `${complete} of ${planned}`), ` planned runs are complete${problems ? `: ${problems}` : ""}.`),
+    rest.length > 0 && fold("How to read these numbers", notes(rest)),
+    el("nav", { "aria-label": "Data sets" }, el("ul", {}, views.map(({ name, title }) => el("li", {}, el("a", { "data-view": name }, shortTitle(title, name)))))));
+}
+
+/** What stands in brackets is what a data set is called. */
+function shortTitle(title, name) {
+  return name === ROBUST ? "Does it listen?" : /\(([^)]+)\)/.exec(title)?.[1] ?? title.replace(` · ${board.scale}`, "");
+}
+
+/** Where each link leads: another data set under the same protocol and filters. */
+function drawLinks() {
+  for (const each of document.querySelectorAll("nav [data-view]")) {
+    each.href = addressOf({ data: each.dataset.view, sort: "", reference: "", open: "" });
+    if (each.dataset.view === section?.id) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+}
+
+/** Draw what the address asks for; `moved`: the reader went there by a link. */
+function drawView(moved) {
+  readAddress();
+  const dataset = board.datasets.find(({ name }) => name === state.data) ?? board.datasets[0];
+  const before = section?.id;
+  section = board.robustness && (state.data === ROBUST || !dataset) ? robustSection(board.robustness) : dataset ? datasetSection(dataset) : emptySection();
+  document.getElementById("main").replaceChildren(section);
+  section.draw?.();
+  drawLinks();
+  if (moved && before !== section.id) {
+    const heading = section.querySelector("h2");
+    heading.focus({ preventScroll: true });
+    document.querySelector("nav").scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+    announce(heading.textContent);
+  }
+}
+
+function emptySection() {
+  return el("section", { id: "empty", "aria-labelledby": "title-empty" }, el("h2", { id: "title-empty", tabindex: "-1" }, "Nothing yet"),
+    el("p", { class: "empty" }, "No data set has a planned run. Choose some in ", el("code", {}, "config/config.yaml"), "."));
+}
+
+function drawFoot() {
+  const others = Object.entries(board.other_sets).map(([name, count]) => `${name} (${count})`).join(", ");
+  document.getElementById("foot").append(
+    el("p", {}, "Every column names a metric of one protocol; numbers of different protocols are never ranked together. All numbers are also in ", link("leaderboard.parquet", "leaderboard.parquet"),
+      " and ", link("leaderboard.md", "leaderboard.md"), "; per-frame integers lie beside each run."),
+    others && el("p", {}, `Published numbers that are not shown, because no data set here corresponds to them: ${others}.`));
+}
+
+showRow = (_, row) => section.show(row);
+drawHead();
+drawFoot();
+drawView(false);
+addEventListener("hashchange", () => drawView(true));
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth !== width) section.drawFigures?.();
+  width = innerWidth;
+});
+document.documentElement.dataset.ready = performance.now().toFixed(0);
