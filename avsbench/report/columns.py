@@ -38,6 +38,11 @@ def layout(card: DatasetCard) -> dict[str, list[str]]:
     return _POOLED if card.family == "vpo" else _SEMANTIC
 
 
+def clip_metric(card: DatasetCard) -> str:
+    """What says how well a single clip went: the headline; most classes are absent from one clip."""
+    return layout(card)["headline"][0] + ("_present" if card.task == "semantic" else "")
+
+
 def comparison(card: DatasetCard, calls: Iterable[int]) -> dict[str, list[str]]:
     """Protocol -> metrics of the comparison tables; `calls` are the k of the methods' published F."""
     tables = {}

@@ -7,7 +7,7 @@ from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.resample import DRAWS, LEVEL, ClipSums, compare
 from avsbench.metrics import metric
-from avsbench.report.columns import PUBLISHED_F, layout
+from avsbench.report.columns import PUBLISHED_F, clip_metric, layout
 from avsbench.report.tables import NOTHING, Table, header
 
 
@@ -64,9 +64,7 @@ def _metrics(a: ClipSums, b: ClipSums, names: list[str], draws: int) -> Table:
 
 def _clips(card: DatasetCard, a: ClipSums, b: ClipSums, most: int) -> list[Table]:
     """Those that gained and those that lost."""
-    shown = layout(card)["headline"][0]
-    if card.task == "semantic":  # most classes are absent from one clip
-        shown += "_present"
+    shown = clip_metric(card)
     first, second = a.each(shown), b.each(shown)
     gaps = np.nan_to_num(second - first)
     tables = []

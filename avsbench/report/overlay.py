@@ -30,8 +30,8 @@ class Painter:
     def __init__(self, mask: np.ndarray, classes: list[str], alpha: float):
         palette = voc_palette(len(classes)) if classes else np.array([(0, 0, 0), BINARY_COLOUR], np.uint8)
         short = min(mask.shape)
-        edge = _edge(mask, max(1, round(short / 160)))
-        share = np.where(edge, 1.0, alpha) * (mask > 0)
+        contour = edge(mask, max(1, round(short / 160)))
+        share = np.where(contour, 1.0, alpha) * (mask > 0)
         colours = palette[mask].astype(np.float32)
         if classes:
             _legend(share, colours, [(classes[i], palette[i]) for i in np.unique(mask) if i], max(10, short // 24))
@@ -46,7 +46,7 @@ class Painter:
         return painted
 
 
-def _edge(mask: np.ndarray, width: int) -> np.ndarray:
+def edge(mask: np.ndarray, width: int) -> np.ndarray:
     """Pixels of a mask that lie within `width` of another value, bool [H,W]; the border of the picture is no edge."""
     from scipy.ndimage import grey_dilation, grey_erosion
 

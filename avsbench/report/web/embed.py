@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 
 _ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -16,6 +17,18 @@ def embedded(data: object) -> str:
         ValueError: a number is not finite.
     """
     return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
+
+
+def read_embedded(page: str) -> object:
+    """The data of a page.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    found = re.search(r'<script type="application/json" id="data">([^<]*)</script>', page)
+    if found is None:
+        raise ValueError("no data in this page")
+    return json.loads(found[1])
 
 
 def content_hash(text: str) -> str:
