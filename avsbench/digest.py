@@ -46,6 +46,7 @@ STAGES = {
     "score": ["avsbench.evaluation.score"],
     "report": ["avsbench.report.leaderboard"],
     "study": ["avsbench.report.study"],
+    "figures": ["avsbench.report.figures"],
 }
 """Stage -> entry modules. `train`, `predict` and `conditions` add the files of the method."""
 
@@ -53,6 +54,7 @@ _VPO_TABLES = ["datasets/vpo_build/*.yaml"]
 DATA_FILES = {
     "report": ["report/*.jinja", "report/*.csv", "report/web/*.jinja", "report/web/*.css", "report/web/*.js"],
     "study": ["report/*.jinja"],
+    "figures": ["report/*.csv"],
     **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
 }
 """Files beside the code, relative to the package, that a stage renders."""

@@ -28,6 +28,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{html,md,parquet}
     results/leaderboard.robustness.parquet                    what runs say under sounds that are not the picture's
+    results/figures/<dataset>.{ranking,protocols,cost}.{svg,png}, robustness.{svg,png}
     results/studies/<study>.{md,parquet}                      the page of a study; its runs lie among the others
 """
 
@@ -241,6 +242,10 @@ class Paths:
     def robustness(self) -> str:
         """The numbers of the section on negatives."""
         return f"{self.results_root}/leaderboard.robustness.parquet"
+
+    def figure(self, kind: str, dataset: str, extension: str, folder: str | None = None) -> str:
+        """A figure of the leaderboard, see `Plan.figures`; some are of no single data set."""
+        return f"{folder or f'{self.results_root}/figures'}/{f'{dataset}.' if dataset else ''}{kind}.{extension}"
 
     def study(self, name: str, extension: str = "md", partial: bool = False) -> str:
         return f"{self.results_root}/studies/{name}{'.partial' if partial else ''}.{extension}"

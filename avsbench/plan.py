@@ -174,6 +174,17 @@ class Plan(Sources, FrontEnds, Features, Conditions):
             return self.paths.study(self.study.name, extension, partial)
         return self.paths.leaderboard(extension, partial)
 
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """(kind, data set) of what is drawn of the leaderboard; the last has no data set, a study has no figure."""
+        if self.study:
+            return []
+        # Nobody knows the cost of what others predicted.
+        drawn = [(kind, dataset) for dataset in self.datasets for kind in ("ranking", "protocols", "cost")]
+        others = dict.fromkeys(run.dataset for run in self.submissions if run.dataset not in self.datasets)
+        drawn += [(kind, dataset) for dataset in others for kind in ("ranking", "protocols")]
+        return drawn + ([("robustness", "")] if self.condition_scores else [])
+
     @cached_property
     def datasets(self) -> list[str]:
         """Data sets that some run needs, in the order of the configuration."""

@@ -16,6 +16,7 @@ from avsbench.cli import (
     exchange,
     external,
     fetch,
+    figures,
     logs,
     people,
     runs,
@@ -30,7 +31,7 @@ from avsbench.errors import AvsbenchError
 from avsbench.running import sign_of_life
 
 log = logging.getLogger("avsbench")
-TOPICS = (doctor, data, vpo, verify, runs, logs, video, people, table, compare, external, fetch, space, exchange)
+TOPICS = (doctor, data, vpo, verify, runs, logs, video, people, table, figures, compare, external, fetch, space, exchange)
 """In the order in which `avsbench --help` lists their verbs."""
 
 

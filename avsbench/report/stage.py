@@ -1,8 +1,9 @@
 """What the last rule, `onerror` and the verbs for people call."""
 
 from avsbench.plan import Plan
+from avsbench.report.board import Board, Leaderboard
 from avsbench.report.failures import find_failures
-from avsbench.report.leaderboard import Board, read_leaderboard, write_leaderboard
+from avsbench.report.leaderboard import read_leaderboard, write_leaderboard
 from avsbench.report.study import write_study
 
 
@@ -18,7 +19,12 @@ def render(plan: Plan, partial: bool = False) -> str:
 
 def board(plan: Plan) -> Board:
     """The leaderboard of a plan as far as its runs are, before it becomes text."""
-    return read_leaderboard(partial=True, **_of_runs(plan), **_beside(plan)).board
+    return leaderboard(plan).board
+
+
+def leaderboard(plan: Plan) -> Leaderboard:
+    """The same with the numbers that it is made of."""
+    return read_leaderboard(partial=True, **_of_runs(plan), **_beside(plan))
 
 
 def _of_runs(plan: Plan) -> dict:
