@@ -247,12 +247,12 @@ def method_cards() -> dict[str, MethodCard]:
 def variants() -> dict[str, Variant]:
     """Name -> variant over all methods."""
     return _method_cards(tuple(method_folders()))[1]
-    variants: dict[str, Variant] = {}
 
 
 @functools.cache
 def _method_cards(folders: tuple[Path, ...]) -> tuple[dict[str, MethodCard], dict[str, Variant]]:
     cards: dict[str, MethodCard] = {}
+    variants: dict[str, Variant] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/method.yaml")):
             if path.parent.name.startswith("_"):
