@@ -24,6 +24,10 @@ PLUMBING = frozenset(
 )
 """Modules that move files and messages about but decide no number. What cards say reaches a rule by its settings."""
 
+NEGATIVES = "avsbench.store.negatives"
+CHOSEN = frozenset([NEGATIVES])
+"""Modules that are imported where a setting asks for them: they count where a stage or its `parts` name them."""
+
 STAGES = {
     "acquire": ["avsbench.datasets"],
     "vpo_sources": ["avsbench.datasets.vpo_build.mini_sources"],
@@ -42,7 +46,7 @@ STAGES = {
     "train": ["avsbench.engine.train"],
     "official": ["avsbench.engine.official"],
     "predict": ["avsbench.engine.predict"],
-    "conditions": ["avsbench.engine.conditions"],
+    "conditions": ["avsbench.engine.conditions", NEGATIVES],
     "score": ["avsbench.evaluation.score"],
     "report": ["avsbench.report.leaderboard"],
     "study": ["avsbench.report.study"],
@@ -66,29 +70,47 @@ def stage(name: str, method: str | None = None, parts: tuple[str, ...] = ()) -> 
 
     With `method`, of that method's folder too. `parts` are what a stage imports by name, chosen by its settings.
     """
+    entries = (*STAGES[name], *parts)
     modules: dict[str, Path] = {}
-    for entry in (*STAGES[name], *parts):
+    others = (PLUMBING | CHOSEN) - set(entries)
+    for entry in entries:
         if _file(entry) is None:
             raise LookupError(f"stage {name!r} names the module {entry}, which does not exist")
-        _collect(entry, modules)
+        _collect(entry, modules, others)
     if method is not None:
         folder = cards.method_cards()[method].path.parent
         for path in sorted(folder.glob("*.py")):
             modules[f"models.{method}.{path.stem}"] = path
             for imported in _imports(path, None):
-                _collect(imported, modules)
+                _collect(imported, modules, others)
     for module in list(modules):
         # Packages above a module run when it is imported; what they import for others is none of its business.
         while path := _file(module := module.rpartition(".")[0]):
             if module not in PLUMBING:
                 modules.setdefault(module, path)
-    digest = hashlib.sha256()
+    digest, made_of = hashlib.sha256(), {}
     for module, path in sorted(modules.items()):
         digest.update(f"{module}\n{source(path)}\n".encode())
+        made_of[module] = _short(source(path))
     for pattern in DATA_FILES.get(name, []):
         for path in sorted(cards.PACKAGE.glob(pattern)):
             digest.update(f"{path.name}\n".encode() + path.read_bytes())
+            made_of[path.name] = _short(path.read_text())
+    _made[digest.hexdigest()[:16]] = made_of
     return digest.hexdigest()[:16]
+
+
+_made: dict[str, dict[str, str]] = {}
+
+
+def made() -> dict[str, dict[str, str]]:
+    """Every digest that this process computed -> module (or file) -> digest of its source (8 hex digits)."""
+    return _made
+
+
+@functools.cache
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def file_digest(path: str | Path) -> str:
@@ -105,14 +127,14 @@ def source(path: Path) -> str:
 _parsed = functools.cache(parsed)
 
 
-def _collect(module: str, found: dict[str, Path]) -> None:
-    """Add `module` and the project modules that it imports, at any depth of the file, to `found`."""
+def _collect(module: str, found: dict[str, Path], others: frozenset[str]) -> None:
+    """Add `module` and the project modules that it imports, at any depth of the file, to `found`; none of `others`."""
     path = _file(module)
-    if path is None or module in found or module in PLUMBING:
+    if path is None or module in found or module in others:
         return
     found[module] = path
     for imported in _imports(path, module):
-        _collect(imported, found)
+        _collect(imported, found, others)
 
 
 @functools.cache

@@ -103,6 +103,8 @@ class Plan(Sources, FrontEnds, Features, Conditions):
             for seed in map(str, self.seeds if variant.method.trainable else [UNTRAINED]):
                 run = self.run(dataset, name, seed)
                 reason = _why_not(variant, dataset, seed)
+                if not reason and seed.isdigit():
+                    reason = self.why_not_mixed(dataset, name)
                 if reason:
                     skips.append(Skip(run, reason))
                 else:

@@ -81,7 +81,7 @@ def run_spec(args):
 
     plan = plan_of(args)
     variant = cards.variant(args.variant)
-    stage = "train" if variant.method.trainable else "predict"
+    trains = variant.method.trainable
     return RunSpec(
         scale=plan.scale,
         dataset=args.dataset,
@@ -99,7 +99,8 @@ def run_spec(args):
         features=_features(plan, args),
         arrays=dict(pair.split("=", 1) for pair in args.array or ()) or plan.arrays(args.dataset, args.variant),
         tracker=trackers.chosen(getattr(args, "tracker", None), plan.config),
-        code=args.code or digest.stage(stage, variant.method.name),
+        code=args.code
+        or (plan.train_code(args.dataset, args.variant) if trains else digest.stage("predict", variant.method.name)),
     )
 
 

@@ -17,6 +17,8 @@ from avsbench.plan_front_ends import PRETRAIN_DATASETS
 log = logging.getLogger("avsbench")
 
 POSITIVE = "positive"
+ENSEMBLE = {"alone": (True,), "too": (False, True)}
+"""Value of `--ensemble` -> of what is predicted or scored in turn, whether it is the ensemble."""
 
 
 def register(verbs: Verbs) -> None:
@@ -35,11 +37,11 @@ def register(verbs: Verbs) -> None:
     verbs.of_run("describe", describe, "write run.json of a method without training")
     added = verbs.of_run("predict", predict, "store the predictions of a run on the test split")
     _add_conditions(added)
-    added.add_argument("--ensemble", action="store_true", help="of the best epochs, where the recipe says keep_best")
+    _add_ensemble(added, "of the best epochs together, where the recipe says keep_best")
     added = verbs.of_run("score", score, "per-frame integers and every protocol of a prediction", needed=False)
     external.add_options(added)
     _add_conditions(added)
-    added.add_argument("--ensemble", action="store_true", help="of what predict --ensemble stored")
+    _add_ensemble(added, "what predict --ensemble stored")
     pages = [verbs.verb("leaderboard", leaderboard, "write the leaderboard from complete runs")]
     pages.append(verbs.verb("study", leaderboard, "write the page of a study from complete runs"))
     pages[1].add_argument("study", help="as `avsbench list` prints it")
@@ -53,6 +55,11 @@ def _add_conditions(added) -> None:
     added.add_argument(
         "--condition", action="append", choices=names, help="again for each; default: the sound of the clips"
     )
+
+
+def _add_ensemble(added, text: str) -> None:
+    text += "; too: after the best one alone"
+    added.add_argument("--ensemble", nargs="?", const="alone", choices=ENSEMBLE, help=text)
 
 
 def fetch_weights(args) -> None:
@@ -106,10 +113,11 @@ def predict(args) -> None:
     spec = run_spec(args)
     require_complete(spec.paths, args.dataset, ("test",))
     asked = args.condition or [POSITIVE]
-    if POSITIVE in asked:
-        predict_run(spec, ensemble=args.ensemble)
-    if negatives := [condition for condition in asked if condition != POSITIVE]:
-        predict_conditions(spec, negatives)
+    negatives = [condition for condition in asked if condition != POSITIVE]
+    for ensemble in ENSEMBLE.get(args.ensemble, (False,)):
+        if POSITIVE in asked:
+            predict_run(spec, ensemble=ensemble)
+        predict_conditions(spec, negatives, ensemble)
 
 
 def score(args) -> None:
@@ -126,8 +134,9 @@ def score(args) -> None:
     from avsbench.evaluation.score import score_run
 
     run = (args.dataset, args.variant, args.seed)
-    for condition in args.condition or [POSITIVE]:
-        score_run(plan_of(args).paths, *run, condition=condition, ensemble=args.ensemble)
+    for ensemble in ENSEMBLE.get(args.ensemble, (False,)):
+        for condition in args.condition or [POSITIVE]:
+            score_run(plan_of(args).paths, *run, condition=condition, ensemble=ensemble)
 
 
 def leaderboard(args) -> None:

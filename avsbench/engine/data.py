@@ -16,8 +16,6 @@ from avsbench.engine.distributed import Group
 from avsbench.errors import AvsbenchError
 from avsbench.spec import RunSpec
 from avsbench.store.loader import ClipDataset, epoch_batches, load_batches
-from avsbench.store.negatives import MixedClips
-from avsbench.store.offscreen import read_partners
 from avsbench.transforms.choice import SomeFrames
 
 MOST_WORKERS = 8
@@ -182,8 +180,15 @@ class StoredData:
                     found=f"train_share: {spec.recipe['train_share']}, negatives: {spec.recipe['negatives']}",
                     hint="leave one of them out",
                 )
-            partners = read_partners(spec.paths.negatives(dataset.name, "train"))
-            self.training = MixedClips(self.training, partners, spec.recipe["negatives"]["percent"], int(spec.seed))
+            if sounding := [name for name, made in spec.features.items() if made.card.front_ends]:
+                raise AvsbenchError(  # those in the store belong to the clips' own sound
+                    f"recipe of {variant.name}: negatives, and features that are made from the sound",
+                    found=", ".join(sounding),
+                    hint="leave negatives out",
+                )
+            from avsbench.store.negatives import MixedClips  # here: an edit retrains nobody else
+
+            self.training = MixedClips.of(self.training, spec.recipe["negatives"]["percent"], int(spec.seed))
         self.chosen = train_clips(len(self.training), spec.recipe.get("train_share", 1.0))
         for split, clips in (("train", self.chosen), ("val", self.held_out)):
             if not len(clips):

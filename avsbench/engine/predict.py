@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 SPLIT = "test"
 
 
-Hear = Callable[[ClipDataset], Dataset]
-"""Clips -> the same under another sound, as `avsbench.store.negatives` makes them."""
+Hear = Callable[[ClipDataset, torch.device], Dataset]
+"""Clips -> the same under another sound, as `avsbench.store.negatives` makes them; features on that device."""
 
 
 def predict_run(spec: RunSpec, condition: str = "positive", ensemble: bool = False, hear: Hear | None = None) -> Timing:
@@ -84,7 +84,7 @@ def _predict(
         image_size=spec.image_size,
     )
     if hear is not None:
-        clips = hear(clips)
+        clips = hear(clips, device)
     independent = variant.method.batch_independent and not own_sizes(variant, dataset)
     loader = make_loader(clips, batch=spec.recipe.get("batch", 1) if independent else 1)
     info = PredictionInfo(

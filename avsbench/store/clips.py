@@ -174,6 +174,11 @@ class ClipDataset(Dataset):
         """The sources of a clip, as their files stored them."""
         return self._shard(self._rows[self._places[clip_id]]["shard"]).sounds(clip_id)
 
+    def stored_frames(self, clip_id: str) -> np.ndarray:
+        """The frames of a clip as features are derived of them, uint8 [T,H,W,3]."""
+        pictures, _ = self._shard(self._rows[self._places[clip_id]]["shard"]).pictures(clip_id, None)
+        return pictures.transpose(0, 2, 3, 1)
+
     def original_size(self, clip_id: str) -> tuple[int, int]:
         """(H, W) of the original pictures of a clip."""
         row = self._rows[self._places[clip_id]]

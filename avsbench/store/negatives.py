@@ -2,26 +2,34 @@
 
 Conditions are those of AVSBench-Robust (arXiv 2502.00358): `silence`, `noise`, `offscreen`, beside `positive`, the
 sound of the clip. A condition changes the stored sound, and every front end is computed of it by the function that it
-always is; pictures, and features of pictures alone, stay. `<condition>_reference` does instead what the authors did:
-noise of misread bytes, and features of another recipe than that of the positives.
+always is, and of these every feature that is made from sound; pictures, and features of pictures alone, stay.
+`<condition>_reference` does instead what the authors did: noise of misread bytes, and front ends of another recipe than
+that of the positives.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Mapping
 
 import torch
 from torch.utils.data import Dataset
 
-from avsbench.conditions import NOISE, OFFSCREEN, REFERENCE, SILENCE
+from avsbench.conditions import NOISE, OFFSCREEN, REFERENCE, REPLACED, SILENCE
 from avsbench.errors import AvsbenchError
+from avsbench.features import Deriver
+from avsbench.features.settings import Setting
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.negatives import reference_noise, silence, white_noise
 from avsbench.media.sound import Sound
 from avsbench.store.clips import ClipDataset
-from avsbench.store.offscreen import generator_of
+from avsbench.store.features import derived
+from avsbench.store.offscreen import generator_of, read_partners
 
 REFERENCE_FRONT_END = "robust_mel"
+
+Makers = Mapping[str, tuple[Setting, Deriver]]
+"""Feature that is made from sound -> what makes it."""
 
 
 class Negatives:
@@ -30,27 +38,35 @@ class Negatives:
     Args:
         clips: the split.
         partners: clip -> the clip whose sound stands for one from outside the picture.
+        makers: of all features of the clips that are made from sound.
 
     Raises:
         AvsbenchError: the clips are heard as arrays that somebody else computed: negatives would differ from them by
             more than what sounds.
     """
 
-    def __init__(self, clips: ClipDataset, partners: Mapping[str, str]):
+    def __init__(self, clips: ClipDataset, partners: Mapping[str, str], makers: Makers | None = None):
         if clips.arrays:
             raise AvsbenchError(
                 "negatives of imported sound would be told apart by who computed them",
                 found=", ".join(clips.arrays.values()),
                 expected="no `arrays` in the configuration",
             )
-        self.clips, self.partners = clips, partners
+        self.clips, self.partners, self.makers = clips, partners, makers or {}
+        asked = [clips.front_ends, *(setting.card.front_ends for setting, _ in self.makers.values())]
+        self._front_ends = list(dict.fromkeys(itertools.chain.from_iterable(asked)))
         self._kept: dict[tuple, dict[str, torch.Tensor]] = {}
 
     def under(self, condition: str) -> Callable[[dict], dict]:
         """What makes a clip the negative of a condition: other sound, masks without an object, `aligned` False."""
 
         def change(clip: dict) -> dict:
-            clip["audio"] = self.audio(clip["clip_id"], len(clip["frames"]), condition)
+            heard = self.audio(clip["clip_id"], len(clip["frames"]), condition)
+            clip["audio"] = {name: heard[name] for name in self.clips.front_ends}
+            for name, (setting, deriver) in self.makers.items():
+                sound = {end: heard[end].numpy() for end in setting.card.front_ends}
+                made, _ = derived(setting, deriver, self.clips.stored_frames(clip["clip_id"]), sound)
+                clip["features"][name] = torch.from_numpy(made)
             clip["aligned"] = False
             if "masks" in clip:
                 clip["masks"][clip["annotated"]] = 0
@@ -59,7 +75,10 @@ class Negatives:
         return change
 
     def audio(self, clip_id: str, frames: int, condition: str) -> dict[str, torch.Tensor]:
-        """Front end -> float32 [T,...] of a clip under a condition, for T = `frames`; fresh tensors."""
+        """Front end -> float32 [T,...] of a clip under a condition, for T = `frames`; fresh tensors.
+
+        Those of the clips, and those that features are made of.
+        """
         silent = condition.startswith(SILENCE)  # the same for all clips of a length
         key = (condition, frames if silent else clip_id)
         arrays = self._kept.get(key)
@@ -67,7 +86,13 @@ class Negatives:
             sounds = self.sounds(clip_id, frames, condition)
             heard = ClipSound.of(self.clips.card, sounds, frames, self.clips.split)
             instead = REFERENCE_FRONT_END if condition.endswith(REFERENCE) else None
-            ends = {name: FRONT_ENDS[instead or name] for name in self.clips.front_ends}
+            if others := [name for name in self._front_ends if instead and name not in REPLACED]:
+                raise AvsbenchError(
+                    f"{condition}: the authors' features stand for VGGish's log-mel alone",
+                    found=", ".join(others),
+                    hint=f"ask for {condition.removesuffix(REFERENCE)}",
+                )
+            ends = {name: FRONT_ENDS[instead or name] for name in self._front_ends}
             arrays = {name: torch.from_numpy(end.compute(heard)) for name, end in ends.items()}
             if silent or self.clips.cache:
                 self._kept[key] = arrays
@@ -92,15 +117,15 @@ class HeardClips(Dataset):
     Args:
         clips: the split.
         condition: none but negatives.
-        partners: see `Negatives`.
+        partners, makers: see `Negatives`.
     """
 
-    def __init__(self, clips: ClipDataset, condition: str, partners: Mapping[str, str]):
+    def __init__(self, clips: ClipDataset, condition: str, partners: Mapping[str, str], makers: Makers | None = None):
         self.clips, self.cache, self.preload = clips, clips.cache, clips.preload
         self.original_size = clips.original_size
         needs_partner = condition.startswith(OFFSCREEN)
         self._numbers = [n for n, name in enumerate(clips.clip_ids) if not needs_partner or name in partners]
-        self._change = Negatives(clips, partners).under(condition)
+        self._change = Negatives(clips, partners, makers).under(condition)
 
     @property
     def clip_ids(self) -> list[str]:
@@ -131,6 +156,11 @@ class MixedClips(Dataset):
         self._named = [name in partners for name in clips.clip_ids]
         negatives = Negatives(clips, partners)
         self._changes = [_aligned, negatives.under(OFFSCREEN), negatives.under(SILENCE)]
+
+    @classmethod
+    def of(cls, clips: ClipDataset, percent: float, seed: int) -> "MixedClips":
+        """With the partners that the rule `negatives` has drawn."""
+        return cls(clips, read_partners(clips.paths.negatives(clips.card.name, clips.split)), percent, seed)
 
     def __len__(self) -> int:
         return len(self.draw)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from avsbench.engine import conditions
 from avsbench.errors import AvsbenchError
+from avsbench.features import Deriver
+from avsbench.features.settings import Setting
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.negatives import NOISE_RATE, silence, white_noise
@@ -218,12 +220,15 @@ def test_clips_without_a_partner_are_left_out(store, partners):
 def test_the_list_of_partners_is_read_where_it_is_needed(store, tmp_path, monkeypatch):
     """For MS3 it cannot be written without AVSS, which silence and noise do not need."""
     heard = {}
-    monkeypatch.setattr(
-        conditions, "predict_run", lambda spec, condition, hear: heard.update({condition: len(hear(clips_of(store)))})
-    )
-    spec = SimpleNamespace(paths=Paths("mini", data_root=str(tmp_path)), dataset="s4")
-    conditions.predict_conditions(spec, ["silence", "noise_reference"])
-    assert heard == {"silence": SPLITS["test"], "noise_reference": SPLITS["test"]}
+    clips = clips_of(store)
+
+    def predict_run(spec, condition, ensemble, hear):
+        heard[condition, ensemble] = len(hear(clips, torch.device("cpu")))
+
+    monkeypatch.setattr(conditions, "predict_run", predict_run)
+    spec = SimpleNamespace(paths=Paths("mini", data_root=str(tmp_path)), dataset="s4", features={})
+    conditions.predict_conditions(spec, ["silence", "noise_reference"], ensemble=True)
+    assert heard == {("silence", True): SPLITS["test"], ("noise_reference", True): SPLITS["test"]}
     with pytest.raises(AvsbenchError, match="no such list of negatives"):
         conditions.predict_conditions(spec, ["offscreen"])
 
@@ -232,9 +237,69 @@ def test_unknown_conditions_and_imported_arrays_are_refused(store, partners):
     clips = clips_of(store)
     with pytest.raises(AvsbenchError, match="unknown condition"):
         HeardClips(clips, "whisper", partners).item(0, 0, 0)
+    with pytest.raises(AvsbenchError, match="stand for VGGish's log-mel alone") as error:
+        HeardClips(clips, "silence_reference", partners).item(0, 0, 0)
+    assert error.value.found == "cavp_mel"
     imported = clips_of(store, arrays={"vggish_mel": "released"})
     with pytest.raises(AvsbenchError, match="negatives of imported sound"):
         HeardClips(imported, "silence", partners)
+
+
+# features that are made from sound
+
+
+class Loudness(Deriver):
+    """In each place of a frame: how loud its second is, and below that how bright the frame."""
+
+    def derive(self, frames, audio):
+        (waves,) = audio.values()
+        loud, bright = np.abs(waves).mean(axis=-1), frames.mean(axis=(1, 2, 3))
+        rows = np.stack([loud, *[bright] * 6], axis=1).astype(np.float32)
+        return np.repeat(rows[:, :, None], 7, axis=2)
+
+
+@pytest.fixture
+def makers():
+    setting = Setting("heatmap", "audioclip", 1)
+    assert setting.card.front_ends == ["audioclip_wave"]
+    return {"heatmap": (setting, Loudness())}
+
+
+def test_what_is_made_from_sound_is_made_again(store, partners, makers):
+    """Of the stored frames and the other sound, by front ends that the clips themselves need not have."""
+    clips, loud = clips_of(store), {}
+    for condition in ("silence", "noise", "offscreen"):
+        heard = HeardClips(clips, condition, partners, makers)
+        for number, name in enumerate(heard.clip_ids):
+            clip = heard.item(number, 0, 0)
+            assert set(clip["audio"]) == set(ENDS)
+            found = clip["features"]["heatmap"].numpy()
+            np.testing.assert_allclose(found[:, 1, 0], clip["frames"].float().mean(dim=(1, 2, 3)), rtol=1e-5)
+            loud[condition, name] = found[:, 0, 0]
+    for name, partner in partners.items():
+        assert not loud["silence", name].any()
+        np.testing.assert_allclose(loud["noise", name], 0.5, atol=0.02)  # uniform in -1..1
+        wave = FRONT_ENDS["audioclip_wave"].compute(ClipSound.of(clips.card, clips.sounds(partner), 5))
+        np.testing.assert_allclose(loud["offscreen", name], np.abs(wave).mean(axis=-1), rtol=1e-5)
+
+
+def test_what_makes_it_is_built_once_and_on_the_device(store, tmp_path, monkeypatch, makers):
+    built, seen, clips = [], {}, clips_of(store)
+
+    def build(card, options, weights, device, scale, dataset):
+        built.append((card.name, device, scale, dataset))
+        return makers["heatmap"][1]
+
+    def predict_run(spec, condition, ensemble, hear):
+        seen[condition] = set(hear(clips, torch.device("cpu")).item(0, 0, 0)["features"])
+
+    monkeypatch.setattr(conditions, "build", build)
+    monkeypatch.setattr(conditions, "predict_run", predict_run)
+    features = {"heatmap": makers["heatmap"][0], "image_embedding": Setting("image_embedding", "regions", 1)}
+    spec = SimpleNamespace(paths=Paths("mini"), dataset="s4", scale="mini", features=features)
+    conditions.predict_conditions(spec, ["silence", "noise"])
+    assert seen == {"silence": {"heatmap"}, "noise": {"heatmap"}}
+    assert built == [("audioclip", "cpu", "mini", "s4")]
 
 
 # mixed into training
@@ -315,3 +380,18 @@ def test_an_epoch_with_negatives_is_twice_as_long(store):
     assert sum(int((~batch.aligned).sum()) for batch in steps) == 8
     assert [batch.clip_ids for (share,) in mixed_in.train(0, 3) for batch in [share.batch]] == [steps[3].clip_ids]
     assert all(batch.aligned is None for batch in mixed_in.validation())  # the epoch is chosen on positives
+
+
+def test_negatives_and_features_made_from_sound_do_not_train_together(store, makers):
+    from avsbench import cards
+    from avsbench.engine.data import StoredData
+    from avsbench.spec import RunSpec
+    from tests.unit.engine_fakes import TinyMethod
+
+    paths, card = store
+    features = {"heatmap": makers["heatmap"][0]}
+    settings = {"scale": "mini", "dataset": "s4", "variant": "tpavi-r50", "seed": "1", "image_size": 16}
+    spec = RunSpec(recipe={"batch": 4, "negatives": {"percent": 50}}, paths=paths, features=features, **settings)
+    with pytest.raises(AvsbenchError, match="negatives, and features that are made from the sound") as error:
+        StoredData(spec, cards.variant("tpavi-r50"), card, TinyMethod(), on_gpu=False)
+    assert error.value.found == "heatmap"

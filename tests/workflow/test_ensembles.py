@@ -17,6 +17,9 @@ def test_an_override_adds_predictions_and_scores_of_ensembles(project):
     assert not any("ensemble" in name or "__top" in name for name in plain)
     configure(project, overrides={"tpavi-r50": {"keep_best": 2}})
     more = {"predict_ensemble": 4, "score_ensemble": 4, "total": plain["total"] + 8}
+    for verb in ("predict", "score"):  # under negatives an ensemble takes no jobs of its own
+        assert (plain.pop(f"{verb}_conditions_s4"), plain[f"{verb}_conditions_ms3"]) == (2, 5)
+        more |= {f"{verb}_conditions_s4__top": 2, f"{verb}_conditions_ms3__top": 2, f"{verb}_conditions_ms3": 3}
     assert project.planned() == plain | more
 
 

@@ -1,5 +1,6 @@
 # The weights of a run under sounds that do not belong to the pictures -> a prediction file and scores each. Pictures and
-# what is derived of them are those of `predict`; front ends are computed within the job.
+# what is derived of them alone are those of `predict`; front ends and features made from sound are computed within the
+# job. An ensemble is heard in the job of the best of its members, which saves two jobs a run.
 
 
 rule negatives:
@@ -21,68 +22,81 @@ rule negatives:
         "avsbench negatives --dataset {wildcards.dataset} --split {wildcards.split} {params.options} --log {log}"
 
 
-for NAME, DATASET, CONDITIONS in PLAN.condition_rules:
+for RULE in PLAN.condition_rules:
 
     rule:
         name:
-            f"predict_conditions_{NAME}"
+            f"predict_conditions_{RULE.name}{'__top' if RULE.ensemble else ''}"
         input:
-            weights=lambda w, d=DATASET: PLAN.weights(d, w.variant, w.seed),
-            run=PATHS.run_json(DATASET, "{variant}", "{seed}"),
-            data=lambda w, d=DATASET: PLAN.data(d, w.variant, ("test",)),
-            complete=ancient(PATHS.complete(DATASET, "test")),
-            encoders=lambda w, d=DATASET: PLAN.encoder_files(d, w.variant),
-            negatives=PLAN.partners(DATASET, CONDITIONS),
+            weights=lambda w, r=RULE: PLAN.weights(r.dataset, w.variant, w.seed),
+            top=(
+                [PATHS.weights_top(RULE.dataset, "{variant}", "{seed}")]
+                if RULE.ensemble
+                else []
+            ),
+            run=PATHS.run_json(RULE.dataset, "{variant}", "{seed}"),
+            data=lambda w, r=RULE: PLAN.data(r.dataset, w.variant, ("test",)),
+            complete=ancient(PATHS.complete(RULE.dataset, "test")),
+            encoders=lambda w, r=RULE: PLAN.encoder_files(r.dataset, w.variant),
+            makers=lambda w: PLAN.makers(w.variant),
+            negatives=PLAN.partners(RULE.dataset, RULE.conditions),
         output:
             [
-                PATHS.predictions(DATASET, "{variant}", "{seed}", condition)
-                for condition in CONDITIONS
+                PATHS.predictions(RULE.dataset, "{variant}", "{seed}", *output)
+                for output in RULE.outputs
             ],
         log:
-            PATHS.log("predict", DATASET, "{variant}", f"{{seed}}.{NAME}"),
+            PATHS.log("predict", RULE.dataset, "{variant}", f"{{seed}}.{RULE.name}"),
         benchmark:
-            PATHS.benchmark("predict", DATASET, "{variant}", f"{{seed}}.{NAME}")
+            PATHS.benchmark(
+                "predict", RULE.dataset, "{variant}", f"{{seed}}.{RULE.name}"
+            )
+        wildcard_constraints:
+            variant=RULE.variant,
         conda:
             "../../environment.yml"
         threads: of_card("threads")
         resources:
             gpu=lambda w: min(1, of_card("gpu")(w)),
             mem_mb=of_card("mem_mb"),
-            runtime=120 * len(CONDITIONS),
+            runtime=lambda w, r=RULE: PLAN.conditions_minutes(r, w.variant),
         params:
             options=OPTIONS,
-            dataset=DATASET,
-            code=lambda w, d=DATASET: PLAN.conditions_code(d, w.variant),
-            settings=lambda w, d=DATASET: PLAN.run_settings(d, w.variant),
+            dataset=RULE.dataset,
+            code=lambda w, r=RULE: PLAN.conditions_code(r.dataset, w.variant),
+            settings=lambda w, r=RULE: PLAN.run_settings(r.dataset, w.variant),
             features=lambda w: PLAN.features_option(w.variant),
-            conditions=" ".join(f"--condition {name}" for name in CONDITIONS),
+            conditions=" ".join(f"--condition {name}" for name in RULE.conditions),
+            ensemble="--ensemble too" if RULE.ensemble else "",
         message:
             "predict {params.dataset} with {wildcards.variant}, seed {wildcards.seed}, under other sounds"
         shell:
             "avsbench predict --dataset {params.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-            "{params.conditions} {params.features:q} {params.options} --log {log}"
+            "{params.conditions} {params.ensemble} {params.features:q} {params.options} --log {log}"
 
     rule:
         name:
-            f"score_conditions_{NAME}"
+            f"score_conditions_{RULE.name}{'__top' if RULE.ensemble else ''}"
         input:
             predictions=[
-                PATHS.predictions(DATASET, "{variant}", "{seed}", condition)
-                for condition in CONDITIONS
+                PATHS.predictions(RULE.dataset, "{variant}", "{seed}", *output)
+                for output in RULE.outputs
             ],
-            index=PATHS.index(DATASET, "test"),
-            truth=lambda w, d=DATASET: PLAN.truth(d, w.variant),
+            index=PATHS.index(RULE.dataset, "test"),
+            truth=lambda w, r=RULE: PLAN.truth(r.dataset, w.variant),
         output:
             [
-                PATHS.frame_scores(DATASET, "{variant}", "{seed}", condition)
-                for condition in CONDITIONS
+                PATHS.frame_scores(RULE.dataset, "{variant}", "{seed}", *output)
+                for output in RULE.outputs
             ],
             [
-                PATHS.scores(DATASET, "{variant}", "{seed}", condition)
-                for condition in CONDITIONS
+                PATHS.scores(RULE.dataset, "{variant}", "{seed}", *output)
+                for output in RULE.outputs
             ],
         log:
-            PATHS.log("score", DATASET, "{variant}", f"{{seed}}.{NAME}"),
+            PATHS.log("score", RULE.dataset, "{variant}", f"{{seed}}.{RULE.name}"),
+        wildcard_constraints:
+            variant=RULE.variant,
         conda:
             "../../environment.yml"
         resources:
@@ -90,14 +104,15 @@ for NAME, DATASET, CONDITIONS in PLAN.condition_rules:
             runtime=60,
         params:
             options=OPTIONS,
-            dataset=DATASET,
+            dataset=RULE.dataset,
             code=digest.stage("score"),
-            fscore_batch=lambda w, d=DATASET: cards.variant(w.variant).fscore_batch_on(
-                d
+            fscore_batch=lambda w, r=RULE: cards.variant(w.variant).fscore_batch_on(
+                r.dataset
             ),
-            conditions=" ".join(f"--condition {name}" for name in CONDITIONS),
+            conditions=" ".join(f"--condition {name}" for name in RULE.conditions),
+            ensemble="--ensemble too" if RULE.ensemble else "",
         message:
             "score {wildcards.variant} on {params.dataset}, seed {wildcards.seed}, under other sounds"
         shell:
             "avsbench score --dataset {params.dataset} --variant {wildcards.variant} --seed {wildcards.seed} "
-            "{params.conditions} {params.options} --log {log}"
+            "{params.conditions} {params.ensemble} {params.options} --log {log}"

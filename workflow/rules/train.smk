@@ -78,7 +78,7 @@ for NAME, VARIANT, SETS, KEEPS in PLAN.train_rules:
         params:
             options=OPTIONS,
             variant=VARIANT,
-            code=digest.stage("train", cards.variant(VARIANT).method.name),
+            code=lambda w, v=VARIANT: PLAN.train_code(w.dataset, v),
             settings=lambda w, v=VARIANT: PLAN.run_settings(w.dataset, v),
             recipe=lambda w, v=VARIANT: PLAN.recipe_json(w.dataset, v),
             arrays=lambda w, v=VARIANT: PLAN.arrays_option(w.dataset, v),
