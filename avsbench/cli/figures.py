@@ -23,4 +23,4 @@ def figures(args) -> None:
     config = json.loads(args.config_json) if args.config_json else load_config(args.config)
     plan = Plan(check_config(cards.merge(config, config_overrides(args))))
     target = functools.partial(plan.paths.figure, folder=args.out)
-    print(*write_figures(leaderboard(plan), target, args.format), sep="\n")
+    write_figures(leaderboard(plan), target, args.format)

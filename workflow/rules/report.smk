@@ -44,3 +44,36 @@ rule:
         "write {output.markdown}"
     shell:
         "avsbench leaderboard --config-json {params.config:q} {params.options} --log {log}"
+
+
+if PLAN.figures:
+
+    rule figures:
+        input:
+            PLAN.page("parquet"),
+            [PATHS.robustness()] if PLAN.condition_scores else [],
+        output:
+            [
+                report(
+                    PATHS.figure(kind, dataset, "svg"),
+                    caption=f"../report/figure.{kind}.rst",
+                    category="Figures",
+                    subcategory=dataset or "who listens",
+                    labels={"figure": kind},
+                )
+                for kind, dataset in PLAN.figures
+            ],
+            [PATHS.figure(*figure, "png") for figure in PLAN.figures],
+        log:
+            PATHS.log("figures"),
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            options=OPTIONS,
+            code=digest.stage("figures"),
+            config=house.config_argument(PLAN),
+        message:
+            "draw the leaderboard"
+        shell:
+            "avsbench figures --config-json {params.config:q} {params.options} --log {log}"

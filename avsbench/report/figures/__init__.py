@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -45,7 +46,7 @@ def write_figures(
             found="no complete run",
             hint="run snakemake; `avsbench list` says what is planned",
         )
-    log.info("%d figures", len(files))
+    log.info("%d figures in %s", len(files), Path(files[0]).parent)
     return files
 
 
