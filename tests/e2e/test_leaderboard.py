@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.e2e.conftest import COMMAND, CONFIG, kill_when, new_project, start
 from tests.workflow.conftest import Project
@@ -16,6 +17,8 @@ from tests.workflow.conftest import Project
 pytestmark = pytest.mark.slow
 
 RUN = "results/mini/ms3/tpavi-r50/0"
+ON_MS3 = {"ms3": CONFIG["runs"]["ms3"]}
+"""What needs one training needs no other data set."""
 
 
 def test_leaderboard_shows_every_run(finished):
@@ -77,7 +80,7 @@ print(result["masks"].shape, result["masks"].dtype)
 
 def test_a_killed_workflow_continues_with_the_same_command(finished, tmp_path):
     """kill -9 of the whole group in the middle of a training; the same command ends with the same weights."""
-    project = new_project(tmp_path / "killed")
+    project = new_project(tmp_path / "killed", runs=ON_MS3)
     for name in ("data", "weights"):
         shutil.copytree(finished.folder / name, project.folder / name)
 
@@ -132,6 +135,7 @@ def add_clip(official: Path, name: str = "addedclip01_0") -> None:
 def test_a_failed_run_is_visible_and_the_same_command_retries(finished, tmp_path):
     project = Project(Path(shutil.copytree(finished.folder, tmp_path / "failed", symlinks=True)))
     before = (project.folder / "results/leaderboard.md").read_bytes()
+    (project.folder / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "runs": ON_MS3}))
     project.edit("config/config.yaml", "epochs: 4", "epochs: 4\n    optimizer: {lr: 1.0e+30}")
     done = project.command(COMMAND)
     assert done.returncode != 0

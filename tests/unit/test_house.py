@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from avsbench import cards
+from tests.conftest import FINISHED
 
 FLOORS = [
     {"errors", "paths", "syntax", "closed_yaml", "study_cards", "encoder_cards", "conditions", "running"},
@@ -20,7 +21,7 @@ FLOORS = [
     {"evaluation", "predictor"},
     {"engine"},
     {"report"},
-    {"contract_checks", "clean", "scaffold", "workflow", "doctor"},
+    {"contract_checks", "clean", "scaffold", "workflow", "doctor", "reruns"},
     {"cli"},
 ]
 ROOM_FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -118,3 +119,11 @@ def _code_lines(path: Path):
     from avsbench.digest import source
 
     return source(path).splitlines()
+
+
+def test_what_looks_at_the_finished_workflow_shares_a_worker():
+    tests = cards.PROJECT / "tests"
+    asks = re.compile(r"^def \w+\((?:[^)]*, )?finished\b", re.MULTILINE)
+    texts = {path.relative_to(cards.PROJECT).as_posix(): path.read_text() for path in tests.glob("e2e/test_*.py")}
+    found = {name for name, text in texts.items() if asks.search(text) and "\ndef finished(" not in text}
+    assert found == set(FINISHED)

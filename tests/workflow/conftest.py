@@ -19,7 +19,7 @@ class Project:
     def __init__(self, folder: Path):
         self.folder = folder
         self.environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PYTHONPATH": str(folder),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
@@ -63,11 +63,12 @@ class Project:
 
 
 def copy_project(target: Path) -> Project:
+    """The sources, and what is compiled of them: hundreds of short processes would compile each file anew."""
     target.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         source = cards.PROJECT / part
         if source.is_dir():
-            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("*.pyc.*", "*.tmp"))
         elif source.is_file():
             shutil.copy(source, target / part)
     return Project(target)
