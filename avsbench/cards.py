@@ -115,11 +115,6 @@ class Variant:
         """It sees pictures of the original size."""
         return self.inputs.get("native", False)
 
-    @property
-    def needs_originals(self) -> bool:
-        """It reads the original pictures, or is scored against masks of their size."""
-        return self.native or "native" in self.inputs.get("grids", [])
-
     def grids_on(self, dataset: DatasetCard) -> list[str]:
         """Scoring grids: `common`, then those the card asks for; `native` only where `common` is of another size."""
         return ["common", *(grid for grid in self.inputs.get("grids", []) if grid != "native" or not dataset.native)]

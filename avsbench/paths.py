@@ -23,7 +23,7 @@ Every function takes strings, so a Snakemake wildcard ("{dataset}") passes throu
     results/<scale>/<dataset>/<variant>/<seed>/weights_top/   the best epochs, where a recipe keeps several
     results/<scale>/<dataset>/<variant>/<seed>/ensemble/      predictions/ and scores/ of these together
     results/<scale>/<dataset>/external/<name>/                what others submitted, laid out as a run
-    results/<scale>/<dataset>/explorer/                       pictures, sounds and truth that the pages of all runs share
+    results/<scale>/<dataset>/explorer/                       pictures, sounds, truth: what the pages of runs share
     results/<scale>/<dataset>/<variant>/<seed>/explorer/      the page of a run, clip by clip
     results/<scale>/data/<dataset>.verify.{parquet,txt}       what `avsbench verify-data` found
     results/leaderboard.{html,md,parquet}
@@ -257,6 +257,10 @@ class Paths:
     # logs and benchmarks of rules
     def log(self, stage: str, *names: object) -> str:
         return "/".join([self.results_root, self.scale, "logs", stage, *map(str, names)]) + ".log"
+
+    def code_log(self) -> str:
+        """Which modules the source digests of this scale's stages stand for, a JSON line each."""
+        return f"{self.results_root}/{self.scale}/logs/code.jsonl"
 
     def benchmark(self, stage: str, *names: object) -> str:
         return "/".join([self.results_root, self.scale, "benchmarks", stage, *map(str, names)]) + ".jsonl"

@@ -1,17 +1,22 @@
 """What the Snakefile does besides naming files: stale locks, manifests in step with their csv, words to the user."""
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from avsbench import cards, devices, digest
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
-from avsbench.plan import Plan
+from avsbench.plan import Plan, Run
 from avsbench.plan_front_ends import PRETRAIN_DATASETS
+
+LOOKS = "AVSBENCH_LOOKS"
+"""Set where a dry run is to change nothing at all, not even the dates of what it would make anew."""
 
 _locks: list = []
 
@@ -45,6 +50,18 @@ def release_stale_lock(folder: str | os.PathLike = ".snakemake") -> bool:
     return removed
 
 
+def works_here(folder: str | os.PathLike = ".snakemake") -> bool:
+    """True while a Snakemake works in this folder; False also where that cannot be told."""
+    try:
+        with open(Path(folder) / "avsbench.alive") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def put_environment_on_path() -> None:
     """Let rules find `avsbench` when Snakemake was called by its path, without activating its environment."""
     here = str(Path(sys.executable).parent)
@@ -64,6 +81,16 @@ def refresh_manifests(plan: Plan) -> None:
     Only manifests whose clips changed get new content; the others get a new date, and Snakemake compares small inputs
     by content. So a clip added at the end of the csv reruns its own shard and no other.
     """
+    for dataset in outdated_manifests(plan):
+        from avsbench.store.manifest import write_dataset_manifests
+
+        write_dataset_manifests(cards.dataset(dataset), plan.paths)
+        for path in plan.manifests(dataset):
+            Path(path).touch()
+
+
+def outdated_manifests(plan: Plan) -> Iterator[str]:
+    """Data sets whose csv is newer than their manifests."""
     for dataset in cards.dataset_cards():
         acquired = Path(plan.paths.acquired(dataset))
         manifests = [Path(path) for path in plan.manifests(dataset)]
@@ -71,11 +98,7 @@ def refresh_manifests(plan: Plan) -> None:
             continue
         csv = Path(json.loads(acquired.read_text()).get("csv", ""))
         if csv.is_file() and csv.stat().st_mtime > min(path.stat().st_mtime for path in manifests):
-            from avsbench.store.manifest import write_dataset_manifests
-
-            write_dataset_manifests(cards.dataset(dataset), plan.paths)
-            for path in manifests:
-                path.touch()
+            yield dataset
 
 
 def refresh_submissions(plan: Plan) -> None:
@@ -83,6 +106,12 @@ def refresh_submissions(plan: Plan) -> None:
 
     The verb that submits writes the scores itself, so Snakemake does not know what they depend on.
     """
+    for run in outdated_submissions(plan):
+        Path(plan.paths.predictions(run.dataset, run.variant, run.seed)).touch()
+
+
+def outdated_submissions(plan: Plan) -> Iterator[Run]:
+    """Submissions that another version of the code scored."""
     code = digest.stage("score")
     for run in plan.submissions:
         try:
@@ -90,7 +119,31 @@ def refresh_submissions(plan: Plan) -> None:
         except ValueError:
             continue  # the leaderboard names the damaged file
         if record.get("code") != code:
-            Path(plan.paths.predictions(run.dataset, run.variant, run.seed)).touch()
+            yield run
+
+
+def record_code(plan: Plan) -> None:
+    """Keep which modules the digests of this workflow stand for: `avsbench status --why` names those that changed."""
+    file = Path(plan.paths.code_log())
+    known = read_code(plan)
+    lines = [
+        json.dumps({"digest": name, "modules": modules}) + "\n"
+        for name, modules in digest.made().items()
+        if name not in known
+    ]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a") as log:
+        log.write("".join(lines))
+
+
+def read_code(plan: Plan) -> dict[str, dict[str, str]]:
+    """What `record_code` has kept: digest -> module -> digest of its source; without lines that a full disk cut off."""
+    file, known = Path(plan.paths.code_log()), {}
+    for line in file.read_text().splitlines() if file.is_file() else ():
+        with contextlib.suppress(ValueError, KeyError):
+            content = json.loads(line)
+            known[content["digest"]] = content["modules"]
+    return known
 
 
 def pretrain_inputs(plan: Plan, encoder: str) -> list[str]:
@@ -107,6 +160,18 @@ def pretrain_inputs(plan: Plan, encoder: str) -> list[str]:
             for shard in range(count)
         ]
     return files
+
+
+def accepted(plan: Plan) -> list[str]:
+    """Runs whose old weights somebody accepted, and when: no reason to do anything but show it."""
+    found = []
+    for run in plan.runs:
+        file = Path(plan.paths.run_json(run.dataset, run.variant, run.seed))
+        text = file.read_bytes() if file.is_file() else b""
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # the leaderboard names a damaged file
+            if b'"accepted"' in text:
+                found.append(f"{run}: {json.loads(text)['accepted']['date']}")
+    return found
 
 
 def config_argument(plan: Plan) -> str:

@@ -14,6 +14,7 @@ from avsbench.cli import (
     data,
     doctor,
     exchange,
+    explore,
     external,
     fetch,
     figures,
@@ -21,6 +22,7 @@ from avsbench.cli import (
     people,
     runs,
     space,
+    status,
     table,
     verify,
     video,
@@ -31,7 +33,25 @@ from avsbench.errors import AvsbenchError
 from avsbench.running import sign_of_life
 
 log = logging.getLogger("avsbench")
-TOPICS = (doctor, data, vpo, verify, runs, logs, video, people, table, figures, compare, external, fetch, space, exchange)
+TOPICS = (
+    doctor,
+    status,
+    data,
+    vpo,
+    verify,
+    runs,
+    logs,
+    video,
+    people,
+    table,
+    figures,
+    compare,
+    explore,
+    external,
+    fetch,
+    space,
+    exchange,
+)
 """In the order in which `avsbench --help` lists their verbs."""
 
 

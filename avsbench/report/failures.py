@@ -147,12 +147,14 @@ def _data_stages(plan: Plan, dataset: str, splits: tuple[str, ...], variant: car
         yield "index", [paths.index(dataset, split)], paths.log("index", dataset, split)
         if split != "train":
             yield "check split", [paths.complete(dataset, split)], paths.log("check_split", dataset, split)
-        if variant.needs_originals:
+        made = plan.features(variant.name).values()
+        scored = split == "test" and "native" in variant.grids_on(cards.dataset(dataset))
+        if variant.native or scored or any(setting.pictures == "native" for setting in made):
             for file, name in zip(plan.originals(dataset, split), names, strict=False):
                 yield "native", [file], paths.log("native", dataset, name)
         imported = plan.arrays(dataset, variant.name)
         heard = [name for name in variant.front_ends_on(dataset) if name not in imported]
-        heard += [name for setting in plan.features(variant.name).values() for name in setting.card.front_ends]
+        heard += [name for setting in made for name in setting.card.front_ends]
         for front_end in dict.fromkeys(heard):
             group = plan.front_end_group(dataset, front_end)
             for shard, name in enumerate(names):

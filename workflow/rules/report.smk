@@ -39,6 +39,7 @@ rule:
         code=digest.stage("study" if PLAN.study else "report"),
         runs=[str(r) for r in PLAN.rows],
         skips=[f"{s.run}: {s.reason}" for s in PLAN.skips],
+        accepted=house.accepted(PLAN),
         config=house.config_argument(PLAN),
     message:
         "write {output.markdown}"
