@@ -125,13 +125,15 @@ def own_stages(plan: Plan, run: Run) -> Iterator[Stage]:
 def condition_stages(plan: Plan, run: Run) -> Iterator[Stage]:
     """What a run does under sounds that do not belong to the pictures."""
     wanted = [condition for condition, reason in plan.conditions(run).items() if reason is None]
-    for name, dataset, conditions in plan.condition_rules:
-        heard = [condition for condition in conditions if condition in wanted and dataset == run.dataset]
+    names = (run.dataset, run.variant, run.seed)
+    rules = {rule.name: rule.conditions for rule in plan.condition_rules if rule.dataset == run.dataset}
+    for name, conditions in rules.items():  # with and without an ensemble logs have one name
+        heard = [condition for condition in conditions if condition in wanted]
         if not heard:
             continue
         for verb, file in (("predict", plan.paths.predictions), ("score", plan.paths.scores)):
-            log = plan.paths.log(verb, dataset, run.variant, f"{run.seed}.{name}")
-            outputs = [file(dataset, run.variant, run.seed, condition) for condition in heard]
+            log = plan.paths.log(verb, run.dataset, run.variant, f"{run.seed}.{name}")
+            outputs = [file(*names, condition, run.ensemble) for condition in heard]
             yield f"{verb} under other sounds", outputs, log
 
 
