@@ -155,6 +155,7 @@ def collect(
             continue
         try:
             result = read_result(run, paths)
+            _ = partial and result.draws  # read later, damaged ones would stop the page
         except AvsbenchError as error:
             if not partial:
                 raise

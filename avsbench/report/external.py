@@ -47,7 +47,9 @@ def read_external(runs: Iterable[Run], paths: Paths, *, partial: bool = False) -
     results, absent = [], []
     for run in runs:
         try:
-            results.append(_row(run, paths))
+            row = _row(run, paths)
+            _ = partial and row.draws  # read later, damaged ones would stop the page
+            results.append(row)
         except AvsbenchError as error:
             if not partial:
                 raise
