@@ -78,12 +78,11 @@ class Conditions:
         return rules
 
     def conditions(self, run) -> dict[str, str | None]:
-        """Condition -> why the run is not heard under it, None where it is; of all that the configuration asks for.
-
-        What others predicted is not.
-        """
-        if run.dataset not in HEARD or run.external:
+        """Condition -> why the run is not heard under it, None where it is; of all that the configuration asks for."""
+        if run.dataset not in HEARD:
             return {}
+        if run.external:
+            return dict.fromkeys(self.asked_conditions, "others predicted it, under the sound of the clips alone")
         return {
             condition: self._why_no_such(run.dataset, condition) or self._why_not(run, condition)
             for condition in self.asked_conditions

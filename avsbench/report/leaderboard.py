@@ -72,7 +72,7 @@ def read_leaderboard(
     others, broken = read_external(submissions, paths, partial=partial)
     results, absent = [*found, *others], [*absent, *broken]
     board = build_board(runs, results, absent, scale=paths.scale, partial=partial)
-    heard = robustness.hear(found, conditions, paths, partial)
+    heard = robustness.hear(results, conditions, paths, partial)
     board.sections.extend(robustness.sections(heard, paths.scale))
     return Leaderboard(board, results, absent, heard)
 

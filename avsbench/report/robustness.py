@@ -75,7 +75,7 @@ def hear(
                     reason = error.what
             if reason is not None:
                 heard.missing.append((result.run, condition, reason))
-        if not asked:
+        if not rows:
             continue
         own = result.grids[GRID]
         heard.add(POSITIVE, result, own)
@@ -116,9 +116,9 @@ def _files(run: Run, condition: str, paths: Paths) -> dict[str, str]:
 
 def sections(heard: Heard, scale: str) -> list[tables.Section]:
     """The section, if anything was asked for."""
-    if not heard.results:
+    if not heard.results and not heard.missing:
         return []
-    runs = [result.run for result in heard.results[POSITIVE]]
+    runs = [result.run for result in heard.results.get(POSITIVE, ())]
     parts = []
     for name in dict.fromkeys(run.dataset for run in runs):
         title = cards.dataset(name).title

@@ -10,9 +10,10 @@ import pytest
 from avsbench.config import check_config
 from avsbench.errors import AvsbenchError
 from avsbench.metrics.robust import global_value
-from avsbench.plan import Plan
+from avsbench.paths import EXTERNAL
+from avsbench.plan import Plan, Run
 from avsbench.report.stage import render
-from tests.unit.report_runs import make_run, row_of
+from tests.unit.report_runs import make_run, row_of, write
 
 SCORES = {
     "silence": {"miou": 0.1, "fscore_b1": 0.2, "fpr": 0.01},
@@ -24,9 +25,10 @@ SCORES = {
 def hear(paths, run, condition, values):
     """Scores of a run under a condition, as it has them under its own sound but for `values`."""
     names = (run.dataset, run.variant, run.seed)
-    content = json.loads(Path(paths.scores(*names)).read_text())
+    content = json.loads(Path(paths.scores(*names, ensemble=run.ensemble)).read_text())
     content["scores"][0]["values"] |= values
-    for file in (paths.scores(*names, condition), paths.predictions(*names, condition)):
+    found = (*names, condition, run.ensemble)
+    for file in (paths.scores(*found), paths.predictions(*found)):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(json.dumps(content))
 
@@ -35,7 +37,7 @@ def planned(folder, **config):
     roots = {f"{name}_root": f"{folder}/{name}" for name in ("data", "results", "weights")}
     runs = {"s4": ["tpavi-r50", "aclp-fpn"], "avss": ["tpavi-r50"]}
     plan = Plan(check_config({"scale": "mini", "runs": runs, "seeds": [0, 1]} | roots | config))
-    for run in plan.runs:
+    for run in plan.rows:
         make_run(plan.paths, run, values={"fpr": 0.3} if run.dataset == "s4" else {})
         for condition, reason in plan.conditions(run).items():
             if reason is None:
@@ -91,6 +93,41 @@ def test_reference_features_have_tables_of_their_own(tmp_path):
     reason = row_of(reference.partition("Not heard")[2], "aclp-fpn")
     assert reason[1:3] == ["s4", "silence_reference, noise_reference, offscreen_reference"]
     assert "VGGish" in reason[3]
+
+
+def test_an_ensemble_has_rows_of_its_own(tmp_path):
+    plan = planned(tmp_path, seeds=[0], overrides={"tpavi-r50": {"keep_best": 2}})
+    (ensemble,) = (run for run in plan.rows if run.ensemble and run.dataset == "s4")
+    hear(plan.paths, ensemble, "noise", {"miou": 0.11, "fpr": 0.015})
+    text, name = section_of(plan), "tpavi-r50 (top-2 ensemble)"
+    own, top = row_of(text, "tpavi-r50"), row_of(text, name)
+    assert top[2] == f"{100 * global_value(0.5, [0.1, 0.11, 0.3]):.2f}" != own[2]
+    assert [line.split("|")[3].strip() for line in text.splitlines() if line.startswith(f"| {name}")][1:] == [
+        "positive", *SCORES,
+    ]  # fmt: skip
+    Path(plan.paths.scores("s4", "tpavi-r50", "0", "noise", True)).unlink()
+    log = Path(plan.paths.log("score", "s4", "tpavi-r50", "0.s4"))  # of the job that hears both
+    write(log, "no such clip\n")
+    assert row_of(section_of(plan, partial=True).partition("Not heard")[2], name)[2:4] == [
+        "noise", "score: no such clip",
+    ]  # fmt: skip
+
+
+def test_where_nobody_is_heard_reasons_alone_are_shown(tmp_path):
+    """Nothing promises the table of numbers then."""
+    plan = planned(tmp_path, seeds=[0], runs={"s4": ["tpavi-r50"]}, arrays={"s4": {"vggish_mel": "released"}})
+    assert plan.condition_scores == []
+    text = section_of(plan)
+    assert "imported arrays" in row_of(text, "tpavi-r50")[3]
+    assert "components" not in text
+    assert not Path(plan.paths.robustness()).exists()
+
+
+def test_what_others_predicted_cannot_be_heard(tmp_path):
+    plan = planned(tmp_path, seeds=[0])
+    reasons = plan.conditions(Run("s4", EXTERNAL, "theirs"))
+    assert reasons == dict.fromkeys(SCORES, "others predicted it, under the sound of the clips alone")
+    assert plan.conditions(Run("avss", EXTERNAL, "theirs")) == {}
 
 
 def test_without_all_three_there_is_no_global_value(tmp_path):
