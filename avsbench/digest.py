@@ -51,6 +51,8 @@ STAGES = {
     "report": ["avsbench.report.leaderboard"],
     "study": ["avsbench.report.study"],
     "figures": ["avsbench.report.figures"],
+    "explorer_media": ["avsbench.report.explorer.shared"],
+    "explorer": ["avsbench.report.explorer.build"],
 }
 """Stage -> entry modules. `train`, `predict` and `conditions` add the files of the method."""
 
@@ -59,6 +61,7 @@ DATA_FILES = {
     "report": ["report/*.jinja", "report/*.csv", "report/web/*.jinja", "report/web/*.css", "report/web/*.js"],
     "study": ["report/*.jinja"],
     "figures": ["report/*.csv"],
+    "explorer": [f"report/explorer/*.{kind}" for kind in ("jinja", "css", "js")] + ["report/web/dom.js"],
     **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
 }
 """Files beside the code, relative to the package, that a stage renders."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avsbench import cards, devices, digest
+from avsbench.conditions import CONDITIONS
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
 from avsbench.plan import Plan, Run
@@ -172,6 +173,22 @@ def accepted(plan: Plan) -> list[str]:
             if b'"accepted"' in text:
                 found.append(f"{run}: {json.loads(text)['accepted']['date']}")
     return found
+
+
+def explorers(plan: Plan) -> list[str]:
+    """Pages of the clip explorer, of every row that has scores now: nothing is trained for a page."""
+    rows = [(r.dataset, r.variant, r.seed, r.ensemble) for r in [*plan.rows, *plan.submissions]]
+    return [
+        plan.paths.explorer_page(*names, ensemble)
+        for *names, ensemble in rows
+        if os.path.isfile(plan.paths.frame_scores(*names, ensemble=ensemble))
+    ]
+
+
+def stored_negatives(plan: Plan, dataset: str, variant: str, seed: str, ensemble: bool = False) -> list[str]:
+    """Predictions of a row under negatives, of those that exist now."""
+    files = [plan.paths.predictions(dataset, variant, seed, condition, ensemble) for condition in CONDITIONS]
+    return [file for file in files if os.path.isfile(file)]
 
 
 def config_argument(plan: Plan) -> str:

@@ -14,8 +14,9 @@ def register(verbs: Verbs) -> None:
 
 
 def explore(args) -> None:
-    from avsbench.report.explorer.build import explore, share
+    from avsbench.report.explorer.build import explore
     from avsbench.report.explorer.links import refresh_links
+    from avsbench.report.explorer.shared import share
 
     if bool(args.runs) == bool(args.dataset):
         raise AvsbenchError("nothing to show", expected="folders of runs, or --dataset and no folder")

@@ -1,9 +1,10 @@
 """The clip explorer: a page per run that shows what was seen, heard, annotated and predicted, clip by clip, from disk.
 
-    media, sounds, pictures    the files of one clip
-    scores                     its numbers, per frame and as a whole
-    build                      the folders that all runs of a data set share, and those of a run
-    page                       the page: `explorer.css` and the scripts beside it, in one file
+    pictures, sounds    the files of one clip
+    scores              its numbers, per frame and as a whole
+    shared, build       the folder that all runs of a data set share, and that of a run
+    page, scripts       the page (`explorer.css` and the .js files here in one), and the data that it loads
+    links               those of the leaderboard's page
 
     <data set>/explorer/clips.js                      which clips there are; written last
     <data set>/explorer/runs.js                       which runs can be shown beside each other

@@ -7,11 +7,17 @@ const VIEWS = {
   prediction: "Prediction",
   errors: "Errors",
   probability: "Probability",
+  silence: "Under silence",
+  noise: "Under noise",
+  offscreen: "Under off-screen sound",
 };
+/** Views of what a run says when it hears another sound than the clip's. */
+const NEGATIVES = ["silence", "noise", "offscreen"];
 
 /** A frame of a clip.
- *  strips: {frames, truth, sheet} of loaded pictures; layer: null, "truth" or the row of the sheet. */
-function cell(clip, frame, strips, layer, words, side) {
+ *  strips: {frames, truth, sheet} of loaded pictures; layer: null, "truth" or the row of the sheet; grey: without the
+ *  picture's colours, where those drawn over it must not be mistaken. */
+function cell(clip, frame, strips, { layer, grey }, words, side) {
   const [height, width] = clip.size;
   const scale = Math.max(1, Math.min(8, Math.floor(side / Math.max(height, width))));
   const canvas = el("canvas", { role: "img", "aria-label": words, width: width * scale, height: height * scale });
@@ -19,7 +25,9 @@ function cell(clip, frame, strips, layer, words, side) {
   const put = (image, row) => context.drawImage(
     image, frame * width, row * height, width, height, 0, 0, width * scale, height * scale);
   context.imageSmoothingQuality = "high";
+  if (grey) context.filter = "grayscale(1)";
   put(strips.frames, 0);
+  context.filter = "none";
   context.imageSmoothingEnabled = false; // a mask has no values between two pixels
   if (layer === "truth") put(strips.truth, 0);
   else if (layer !== null && strips.sheet) put(strips.sheet, layer);
@@ -31,8 +39,12 @@ function percent(value) {
 }
 
 /** The numbers of a frame of a run in words. */
-function inWords(shared, numbers) {
+function inWords(shared, numbers, view) {
   if (!numbers) return "no ground truth";
+  if (NEGATIVES.includes(view)) {
+    const share = numbers.negatives[view];
+    return share === null ? "no such sound for this clip" : `marks ${share.toFixed(1)} % of the pixels, and should mark none`;
+  }
   const kinds = Object.keys(shared.errors);
   const shares = numbers.shares.map((share, i) => [kinds[i], share])
     .filter(([kind]) => kind !== "wrong class" || shared.task === "semantic")

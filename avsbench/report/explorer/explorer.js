@@ -10,10 +10,13 @@ class Explorer {
     this.asked = 0;
     this.player = new Player((frame) => this.turn(frame));
     this.list = new ClipList(shared, (n) => this.go({ clip: n, frame: 0 }), () => this.place());
-    this.frame = el("p", { class: "frame" });
     this.parts = Object.fromEntries(["title", "about", "views", "legend", "panels", "strips", "numbers", "problems"].map((name) => [name, document.getElementById(name)]));
-    document.getElementById("filters").append(this.list.node, this.list.count, this.list.list);
+    document.getElementById("filters").append(this.list.node, this.list.count, this.list.list, this.list.meaning);
     document.getElementById("sound").append(this.player.audio);
+    const wide = matchMedia("(min-width: 64rem)"), choice = document.getElementById("choice");
+    const fold = () => { choice.open = wide.matches; };
+    wide.addEventListener("change", fold);
+    fold();
     document.getElementById("previous").addEventListener("click", () => this.step(-1));
     document.getElementById("next").addEventListener("click", () => this.step(1));
     this.chooser();
@@ -97,15 +100,21 @@ class Explorer {
   async open(asked, number, shown) {
     const clip = this.shared.clips[number];
     const folder = `${this.config.shared}/media/${number}`;
-    if (this.player.clip !== clip) this.player.open(clip, folder);
+    if (this.player.clip !== clip) {
+      this.player.open(clip, folder, this.state.frame);
+      this.files = new Map();
+    }
     const failed = [];
-    const wanted = (promise) => promise.catch((error) => { failed.push(["a file", error]); return null; });
+    const wanted = (kind, file) => {
+      if (!this.files.has(file)) this.files.set(file, kind(file));
+      return this.files.get(file).catch((error) => { failed.push(["A file", error]); return null; });
+    };
     const [frames, truth, ...found] = await Promise.all([
-      wanted(picture(path(folder, "frames.jpg"))),
-      wanted(picture(path(folder, "truth.png"))),
+      wanted(picture, path(folder, "frames.jpg")),
+      wanted(picture, path(folder, "truth.png")),
       ...shown.flatMap((run) => [
-        wanted(picture(path(run.folder, "clips", `${number}.png`))),
-        wanted(data(path(run.folder, "clips", `${number}.js`))),
+        wanted(picture, path(run.folder, "clips", `${number}.png`)),
+        wanted(data, path(run.folder, "clips", `${number}.js`)),
       ]),
     ]);
     if (asked !== this.asked) return;
@@ -159,27 +168,39 @@ class Explorer {
 
   /** Rows of pictures: what is true, and what each run says of it. */
   rows() {
-    const truth = { name: this.view === "picture" ? "Picture" : "Ground truth", strips: this.strips, layer: this.view === "picture" ? null : "truth", frames: [] };
+    const plain = this.view === "picture";
+    const truth = { name: plain ? "Picture" : "Ground truth", strips: this.strips, layer: plain ? null : "truth", frames: [] };
     if (this.view === "picture" || this.view === "truth") return [truth];
     return [truth, ...this.lanes.map((lane) => {
       const row = lane.run.views.indexOf(this.view);
-      return { ...lane, name: lane.run.name, layer: row < 0 ? null : row, missing: row < 0 };
+      return { ...lane, name: lane.run.name, layer: row < 0 ? null : row, missing: row < 0, grey: this.view === "errors" };
     })];
   }
 
   words(row, frame) {
     const what = `${row.name}, frame ${frame + 1}`;
     if (!row.run) return what;
-    if (row.missing) return `${what}: hard masks, no probability`;
-    return `${what}, ${VIEWS[this.view].toLowerCase()}: ${inWords(this.shared, row.frames[frame])}`;
+    return `${what}, ${VIEWS[this.view].toLowerCase()}: ${this.says(row, frame)}`;
+  }
+
+  /** What there is to say of a frame of a run. */
+  says(row, frame) {
+    if (row.missing) return this.view === "probability" ? "hard masks, no probability" : "not heard under this sound";
+    return inWords(this.shared, row.frames[frame], this.view);
+  }
+
+  /** The same in a number. */
+  brief(row, frame) {
+    const numbers = row.frames[frame];
+    return NEGATIVES.includes(this.view) ? fixed(numbers?.negatives?.[this.view], 1) : percent(numbers?.iou);
   }
 
   drawStrips() {
     const { clip, parts } = this;
     const strips = clip.frames === 1 ? [] : this.rows().map((row) => {
       const cells = [...Array(clip.frames).keys()].map((frame) => {
-        const drawn = cell(clip, frame, row.strips, row.layer, this.words(row, frame), SMALL);
-        const score = row.run && el("span", { class: "score" }, percent(row.frames[frame]?.iou));
+        const drawn = cell(clip, frame, row.strips, row, this.words(row, frame), SMALL);
+        const score = row.run && el("span", { class: "score" }, this.brief(row, frame));
         const choose = () => this.choose(frame);
         if (row.run) return el("div", { class: "thumb", "data-frame": frame, onclick: choose }, drawn, score);
         drawn.removeAttribute("role");
@@ -190,7 +211,7 @@ class Explorer {
       return el("div", { class: "lane", role: "group", "aria-label": row.name }, el("p", {}, row.name), el("div", { class: "cells" }, cells));
     });
     parts.strips.style.setProperty("--frames", clip.frames);
-    redraw(parts.strips, this.player.box, strips);
+    redraw(parts.strips, this.player.box, this.player.note, strips);
   }
 
   /** What depends on the frame. */
@@ -198,10 +219,9 @@ class Explorer {
     const { clip, parts } = this;
     const frame = this.state.frame;
     const panels = this.rows().map((row) => el("figure", {},
-      cell(clip, frame, row.strips, row.layer, this.words(row, frame), LARGE),
-      el("figcaption", {}, el("strong", {}, row.name), row.missing ? " · hard masks, no probability" : row.run ? ` · ${inWords(this.shared, row.frames[frame])}` : clip.frames > 1 ? ` · frame ${frame + 1} of ${clip.frames}` : "")));
+      cell(clip, frame, row.strips, row, this.words(row, frame), LARGE),
+      el("figcaption", {}, el("strong", {}, row.name), row.run ? ` · ${this.says(row, frame)}` : clip.frames > 1 ? ` · frame ${frame + 1} of ${clip.frames}` : "")));
     parts.panels.replaceChildren(...panels);
-    parts.panels.style.setProperty("--panels", panels.length);
     for (const thumb of parts.strips.querySelectorAll(".thumb")) {
       const current = Number(thumb.dataset.frame) === frame;
       thumb.classList.toggle("current", current);
@@ -231,7 +251,7 @@ class Explorer {
 
   /** The sound reached another frame. */
   turn(frame) {
-    if (frame === this.state.frame || !this.clip) return;
+    if (frame === this.state.frame || this.player.clip !== this.clip) return; // the pictures come after the sound
     this.state.frame = frame;
     history.replaceState(null, "", `#${this.hash()}`);
     this.drawFrame();

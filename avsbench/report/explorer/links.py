@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from filelock import FileLock
+
 from avsbench.paths import Paths, Scored, atomic
 from avsbench.report.web.embed import embedded, read_embedded
 
@@ -12,16 +14,17 @@ def refresh_links(paths: Paths) -> str | None:
     Nothing else of the page changes: it may be that of another configuration, whose runs are not ours to judge.
     """
     page = Path(paths.leaderboard("html"))
-    if not page.is_file():
-        return None
-    text = page.read_text(encoding="utf-8")
-    data = read_embedded(text)
-    before = embedded(data)
-    for run in (run for dataset in data["datasets"] for row in dataset["rows"] for run in row["runs"]):
-        if run["frames"]:  # <folder>/scores/<table>
-            explorer = Path(Scored(str(Path(run["frames"]).parents[1])).explorer)
-            run["explorer"] = explorer.as_posix() if (page.parent / explorer).is_file() else None
-    if embedded(data) != before:
-        with atomic(page) as temporary:
-            temporary.write_text(text.replace(before, embedded(data), 1), encoding="utf-8")
+    with FileLock(page.with_name(f".{page.name}.lock")):  # two jobs may have written a page each
+        if not page.is_file():
+            return None
+        text = page.read_text(encoding="utf-8")
+        data = read_embedded(text)
+        before = embedded(data)
+        for run in (run for dataset in data["datasets"] for row in dataset["rows"] for run in row["runs"]):
+            if run["frames"]:  # <folder>/scores/<table>
+                explorer = Path(Scored(str(Path(run["frames"]).parents[1])).explorer)
+                run["explorer"] = explorer.as_posix() if (page.parent / explorer).is_file() else None
+        if embedded(data) != before:
+            with atomic(page) as temporary:
+                temporary.write_text(text.replace(before, embedded(data), 1), encoding="utf-8")
     return str(page)

@@ -13,6 +13,7 @@ class ClipList {
     this.current = null;
     this.list = el("ol", { class: "clips" });
     this.count = el("p", { class: "count", role: "status" });
+    this.meaning = el("p", { class: "note" });
     this.orders = this.select("Order", "order", Object.entries(ORDERS), (value) => { this.order = value; });
     const counts = [...new Set(shared.clips.map((clip) => clip.sources))].sort((a, b) => a - b);
     const silences = Object.entries(SILENCE).filter(([, [, holds]]) => shared.clips.some(holds));
@@ -40,6 +41,7 @@ class ClipList {
     const difference = this.orders.querySelector("option[value=difference]");
     difference.disabled = runs.length < 2;
     if (runs.length < 2 && this.order === "difference") this.orders.querySelector("select").value = this.order = "table";
+    this.meaning.textContent = `Numbers: ${runs[0].metricTitle}, of the clip alone, in percent; a line for each run shown.`;
     this.draw();
   }
 

@@ -35,7 +35,7 @@ def palette(classes: int) -> np.ndarray:
     errors = [(*_rgb(colour), 190) for colour, _ in ERRORS.values()]
     heat = [(*(round(255 * part) for part in colormaps["cividis"](step / (HEAT - 1))[:3]), 215) for step in range(HEAT)]
     colours = class_colours(classes)
-    areas, contours = ([(*colour, alpha) for colour in colours] for alpha in (120, 255))
+    areas, contours = ([(*colour, alpha) for colour in colours] for alpha in (150, 255))
     return np.array([(0, 0, 0, 0), *errors, (*_rgb(VOID_COLOUR), 170), *heat, *areas, *contours], np.uint8)
 
 
