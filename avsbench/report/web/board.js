@@ -40,13 +40,13 @@ function columnsOf(dataset, protocol, rows, onopen) {
       key: "name", label: "method", head: true, sticky: "second", value: (row) => row.name,
       cell: (row) => [opener(row, onopen), el("span", { class: "badges" }, row.badges.filter(standsOut).map(badgeOf))],
     },
-    metricColumn(metric, "strong"),
+    metricColumn(dataset, metric, "strong"),
     {
       key: "interval", label: known ? "95 % interval" : "on a line", help: known ? "Of the mean over seeds: paired bootstrap over clips" : null,
       cell: (row) => intervalCell(score(row, metric), span, line),
     },
     reference && differenceColumn(dataset, metric, reference),
-    ...protocol.metrics.filter((name) => name !== metric).map((name) => metricColumn(name)),
+    ...protocol.metrics.filter((name) => name !== metric).map((name) => metricColumn(dataset, name)),
     { key: "init", label: "starts from", value: (row) => row.init, cell: (row) => el("span", { class: "words" }, row.init) },
     { key: "selection", label: "epoch chosen on", value: (row) => row.selection, cell: (row) => row.selection },
     {
@@ -57,26 +57,28 @@ function columnsOf(dataset, protocol, rows, onopen) {
   ].filter(Boolean);
 }
 
-function metricColumn(name, weight = null) {
+function metricColumn(dataset, name, weight = null) {
   const { direction, help } = board.metrics[name];
   const arrow = { higher: " ↑", lower: " ↓" }[direction] ?? "";
+  const spreads = dataset.rows.some((row) => score(row, name)?.spread);
   return {
     key: name, label: `${name}${arrow}`, help: help.replaceAll("`", ""), numeric: true, first: direction === "lower" ? "asc" : "desc",
     value: (row) => mean(row, name),
-    cell: (row) => el("span", { class: weight }, ...number(score(row, name))),
+    cell: (row) => el("span", { class: weight }, ...number(score(row, name), spreads)),
   };
 }
 
-/** Mean, and the spread over seeds where there is one. */
-function number(found) {
+/** Mean, and the spread over seeds where there is one; `spreads`: its room is kept where there is none. */
+function number(found, spreads = false) {
   if (!found) return [NOTHING];
-  return [fixed(found.mean), found.spread !== null && el("span", { class: "spread" }, ` ± ${fixed(found.spread)}`)];
+  const spread = found.spread === null ? "" : ` ± ${fixed(found.spread)}`;
+  return [fixed(found.mean), (spreads || spread) && el("span", { class: "spread" }, spread)];
 }
 
 function intervalCell(found, span, line) {
   if (!found) return NOTHING;
-  return el("span", { class: "with-bar" }, intervalBar(found, span, line),
-    found.low !== null && el("span", { class: "small" }, `${fixed(found.low, 1)} to ${fixed(found.high, 1)}`));
+  return el("span", { class: "over-bar" }, intervalBar(found, span, line),
+    found.low !== null && el("span", { class: "small below" }, `${fixed(found.low, 1)} to ${fixed(found.high, 1)}`));
 }
 
 function differenceColumn(dataset, metric, reference) {
@@ -90,8 +92,8 @@ function differenceColumn(dataset, metric, reference) {
       if (!found) return NOTHING;
       const better = (found.value > 0) === (board.metrics[metric].direction !== "lower");
       return el("span", { class: found.clear ? (better ? "clear better" : "clear worse") : "unclear" }, signed(found.value),
-        el("span", { class: "small" }, found.low === null ? " other clips" : ` ${signed(found.low, 1)} to ${signed(found.high, 1)}`),
-        found.low !== null && el("span", { class: "verdict" }, found.clear ? (better ? "clearly better" : "clearly worse") : "not clear"));
+        el("span", { class: "small below" }, found.low === null ? "scored on other clips" : `${signed(found.low, 1)} to ${signed(found.high, 1)}, `,
+          found.low !== null && el("span", { class: "verdict" }, found.clear ? (better ? "clearly better" : "clearly worse") : "not clear")));
     },
   };
 }

@@ -3,7 +3,11 @@
 /** Protocol, filters and reference; `on` has protocol(), filter(changes), reference(id). */
 function controls(dataset, on) {
   return el("form", { class: "controls", "aria-label": "What the table shows", onsubmit: (event) => event.preventDefault() },
-    protocolChoice(dataset, on), finder(on), kindChoice(dataset, on), methodChoice(dataset, on), referenceChoice(dataset, on));
+    protocolChoice(dataset, on),
+    // On a phone the table comes first; what was chosen is never hidden.
+    el("details", { class: "more", open: innerWidth > 640 || state.find || state.hide || state.without || state.reference },
+      el("summary", {}, "Filter and compare"),
+      el("div", {}, finder(on), kindChoice(dataset, on), methodChoice(dataset, on), referenceChoice(dataset, on))));
 }
 
 function protocolChoice(dataset, on) {
@@ -38,7 +42,12 @@ function methodChoice(dataset, on) {
     on.filter(changes);
     summary.querySelector(".count").textContent = `${methods.filter((method) => !chosen("without").has(method)).length} of ${methods.length}`;
   };
-  return el("details", { class: "menu" }, summary, tickBoxes("Methods", methods, "without", () => null, { filter: count }));
+  const close = ({ key, currentTarget }) => {
+    if (key !== "Escape" || !currentTarget.open) return;
+    currentTarget.open = false;
+    summary.focus();
+  };
+  return el("details", { class: "menu", onkeydown: close }, summary, tickBoxes("Methods", methods, "without", () => null, { filter: count }));
 }
 
 function tickBoxes(legend, names, choice, help, on) {

@@ -5,10 +5,9 @@ const views = [...board.datasets.map(({ name, title }) => ({ name, title })), ..
 let section = null;
 
 function drawHead() {
-  const head = document.getElementById("head");
   const { planned, complete, problems, first_failure: first } = board;
   const [warning, ...rest] = board.scale === "full" ? [null, ...board.notes] : board.notes; // a small scale warns of itself first
-  head.append(
+  fill(document.getElementById("head"), {}, [
     el("p", { class: "lead" }, "Audio-visual segmentation: every method on the same data, trained by one engine, scored under every protocol from one stored prediction."),
     board.partial && el("div", { class: "banner", role: "note" }, el("strong", {}, "This page is partial. "),
       "The workflow stopped with an error; the numbers are of what was complete by then.",
@@ -16,7 +15,8 @@ function drawHead() {
     warning && el("p", { class: "banner", role: "note" }, prose(warning)),
     el("p", { class: "progress" }, el("span", { class: complete < planned ? "part" : "whole" }, `${complete} of ${planned}`), ` planned runs are complete${problems ? `: ${problems}` : ""}.`),
     rest.length > 0 && fold("How to read these numbers", notes(rest)),
-    el("nav", { "aria-label": "Data sets" }, el("ul", {}, views.map(({ name, title }) => el("li", {}, el("a", { "data-view": name }, shortTitle(title, name)))))));
+    el("nav", { "aria-label": "Data sets" }, el("ul", {}, views.map(({ name, title }) => el("li", {}, el("a", { "data-view": name }, shortTitle(title, name)))))),
+  ]);
 }
 
 /** What stands in brackets is what a data set is called. */
@@ -28,8 +28,10 @@ function shortTitle(title, name) {
 function drawLinks() {
   for (const each of document.querySelectorAll("nav [data-view]")) {
     each.href = addressOf({ data: each.dataset.view, sort: "", reference: "", open: "" });
-    if (each.dataset.view === section?.id) each.setAttribute("aria-current", "page");
-    else each.removeAttribute("aria-current");
+    if (each.dataset.view === section?.id) {
+      each.setAttribute("aria-current", "page");
+      each.closest("nav").scrollLeft = each.offsetLeft - 40;
+    } else each.removeAttribute("aria-current");
   }
 }
 
@@ -57,10 +59,11 @@ function emptySection() {
 
 function drawFoot() {
   const others = Object.entries(board.other_sets).map(([name, count]) => `${name} (${count})`).join(", ");
-  document.getElementById("foot").append(
+  fill(document.getElementById("foot"), {}, [
     el("p", {}, "Every column names a metric of one protocol; numbers of different protocols are never ranked together. All numbers are also in ", link("leaderboard.parquet", "leaderboard.parquet"),
       " and ", link("leaderboard.md", "leaderboard.md"), "; per-frame integers lie beside each run."),
-    others && el("p", {}, `Published numbers that are not shown, because no data set here corresponds to them: ${others}.`));
+    others && el("p", {}, `Published numbers that are not shown, because no data set here corresponds to them: ${others}.`),
+  ]);
 }
 
 showRow = (_, row) => section.show(row);
@@ -68,6 +71,9 @@ drawHead();
 drawFoot();
 drawView(false);
 addEventListener("hashchange", () => drawView(true));
+addEventListener("pointerdown", (event) => {
+  for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
 let width = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth !== width) section.drawFigures?.();

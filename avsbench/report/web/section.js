@@ -92,7 +92,8 @@ function protocolWords(dataset, protocol) {
 function summaryOf(dataset, protocol) {
   if (!dataset.rows.length) return [];
   const shown = shownRows(dataset).length;
-  return [el("p", {}, protocolWords(dataset, protocol), shown < dataset.rows.length ? ` ${shown} of ${dataset.rows.length} rows shown; ranks are among all.` : "")];
+  return [el("p", {}, protocolWords(dataset, protocol), shown < dataset.rows.length ? ` ${shown} of ${dataset.rows.length} rows shown; ranks are among all.` : "",
+    dataset.absent.length > 0 && ` ${plural(dataset.absent.length, "run")} without a score: the reasons stand under the table.`)];
 }
 
 function tableHelp(dataset) {
@@ -120,7 +121,7 @@ function absentPart(dataset) {
     { key: "name", label: "method", head: true, sticky: "only", value: (row) => row.name, cell: (row) => row.name },
     { key: "seed", label: "seed", value: (row) => row.seed, cell: (row) => row.seed },
     { key: "status", label: "status", value: (row) => row.status, cell: (row) => el("span", { class: `badge ${row.status.replace(" ", "-")}` }, row.status) },
-    { key: "reason", label: "reason", cell: (row) => el("span", { class: "words" }, row.reason) },
+    { key: "reason", label: "reason", cell: (row) => el("span", { class: "words reason" }, row.reason) },
     { key: "log", label: "log", cell: (row) => (row.log ? link("log", row.log) : NOTHING) },
   ];
   return [el("h3", {}, "Runs without a score"),

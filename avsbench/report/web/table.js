@@ -22,7 +22,7 @@ function table({ caption, columns, groups, sort = null, onsort = null, detail = 
       group.rows.map((row) => bodyRows(row, columns, detail, mark)));
   });
   return el("div", { class: "scroll", role: "region", tabindex: "0", "aria-labelledby": id, "data-focus": `${name}region` },
-    el("table", {}, el("caption", { id, class: quiet ? "unseen" : null }, caption), el("thead", {}, head), bodies));
+    el("table", {}, el("caption", { id, class: quiet ? "unseen" : null }, el("span", {}, caption)), el("thead", {}, head), bodies));
 }
 
 function headerCell(column, sort, onsort, name) {
