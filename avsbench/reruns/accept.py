@@ -143,7 +143,7 @@ def _otherwise(plan: Plan, names: tuple[str, str, str], record: dict) -> Iterato
 
 def _mark(plan: Plan, names: tuple[str, str, str], record: dict, causes: list[Change], reason: str) -> dict:
     """What run.json says: everything that changed since the training, also what was accepted before."""
-    now = digest.stage("train", cards.variant(names[1]).method.name)
+    now = plan.train_code(*names[:2])
     since = []
     if record["code"] != now:
         since.append(code_change(record["code"], now, {**read_code(plan), **digest.made()}).words)

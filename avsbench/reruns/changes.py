@@ -1,6 +1,7 @@
 """Snakemake's reasons and parameters in the words of somebody who runs experiments."""
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -89,13 +90,7 @@ def differences(old: object, new: object, name: str = "") -> Iterator[str]:
 
 def _parameters(sentence: str, known: Mapping[str, dict]) -> list[Change]:
     """Parameters that differ; they come without names, each as Python writes it, so their form tells what they are."""
-    match = re.search(r"before: (.*?) now: (.*?)\s*$", sentence, flags=re.DOTALL)
-    if match is None:
-        return []
-    try:
-        before, now = ([each for each in _literals(text) if each not in ("", [])] for text in match.groups())
-    except (ValueError, SyntaxError):
-        return []
+    before, now = _before_and_now(sentence)
     found = []
     for form in (_code, _mapping, _options):
         old, new = ([each for each in side if form(each) is not None] for side in (before, now))
@@ -109,8 +104,18 @@ def _parameters(sentence: str, known: Mapping[str, dict]) -> list[Change]:
     return found
 
 
+def _before_and_now(sentence: str) -> tuple[list, list]:
+    """Both sides of a sentence about parameters; twice nothing where it has another form."""
+    text = sentence.partition("before: ")[2].strip()
+    for place in re.finditer(" now: ", text):  # a parameter may hold these letters too
+        with contextlib.suppress(ValueError, SyntaxError):
+            return _literals(text[: place.start()]), _literals(text[place.end() :])
+    return [], []
+
+
 def _literals(text: str) -> list:
-    return [] if text == "<nothing exclusive>" else list(ast.literal_eval(f"[{text}]"))
+    values = [] if text == "<nothing exclusive>" else ast.literal_eval(f"[{text}]")
+    return [value for value in values if value not in ("", [])]
 
 
 def _code(value: object) -> str | None:
