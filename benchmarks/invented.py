@@ -80,9 +80,15 @@ def _finished(folder: Path, variants: int, datasets: tuple[str, ...], seeds: int
     return {
         "runs": runs,
         "paths": paths,
-        "failures": {run: Failure("failed", "train: the loss is not finite at step 31", "a.log") for run in lost},
+        "failures": {run: Failure("failed", "train: the loss is not finite", _failed(paths, run)) for run in lost},
         "conditions": _conditions,
     }
+
+
+def _failed(paths: Paths, run: Run) -> str:
+    file = paths.log("train", run.dataset, run.variant, run.seed)
+    write(file, "the loss is not finite\n")
+    return file
 
 
 def _conditions(run: Run) -> dict[str, None]:
@@ -103,16 +109,22 @@ def _run(
     select = layout(cards.dataset(run.dataset))["headline"][0]
     best = values[select] * (1 - np.exp(-np.arange(1, EPOCHS + 1) / 12)) + random.normal(0, 0.01, EPOCHS)
     history = [{**values, "epoch": epoch, select: float(best[epoch - 1])} for epoch in range(2, EPOCHS + 1, 2)]
-    chosen = max(history, key=lambda line: line[select])["epoch"]
-    selection = {"split": "val", "metric": select}
-    make_run(paths, run, values=values, image_size=224, history=history, best_epoch=chosen, selection=selection)
+    size = 10**6 * (1 + int(run.variant.rsplit("-")[1]))
+    record = {
+        "image_size": 224, "parameters": {"total": 2 * size, "trainable": size, "external": 0},
+        "selection": {"split": "val", "metric": select}, "history": history,
+        "best_epoch": max(history, key=lambda line: line[select])["epoch"],
+    }  # fmt: skip
+    make_run(paths, run, values=values, **record)
     names = (run.dataset, run.variant, run.seed)
     if run.dataset in HEARD:
         row = json.loads(Path(paths.scores(*names)).read_text())
         for condition in CONDITIONS:
             row["scores"][0]["values"] = {name: 0.6 * value for name, value in values.items()}
             write(paths.scores(*names, condition), row)
-    columns = [pa.array(column, pa.float32()) for column in (numbers + 0.02 * scatter).T]
+            write(paths.predictions(*names, condition), "")  # that it exists is all a page asks
+    drawn = numbers + 0.02 * scatter + 0.01 * random.normal(size=scatter.shape)
+    columns = [pa.array(column, pa.float32()) for column in drawn.T]
     about = {"format": draws.FORMAT, "version": draws.VERSION, "clips": run.dataset, "count": 100}
     schema = pa.schema([(name, pa.float32()) for name in values], {draws.METADATA: json.dumps(about).encode()})
     pq.write_table(pa.table(columns, schema=schema), paths.draws(*names), compression="zstd")

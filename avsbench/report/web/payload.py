@@ -51,13 +51,13 @@ from avsbench.metrics import metric
 from avsbench.paths import Paths
 from avsbench.report import tables
 from avsbench.report.board import SCALE_NOTES, Leaderboard
-from avsbench.report.collect import Absent, RunResult, link_to
+from avsbench.report.collect import Absent, RunResult
 from avsbench.report.columns import comparison, layout, rank
 from avsbench.report.confidence import pairs
 from avsbench.report.tables import Entry
 from avsbench.report.web.others import published_numbers
 from avsbench.report.web.robust import robustness
-from avsbench.report.web.rows import BADGES, percent, row
+from avsbench.report.web.rows import BADGES, existing, percent, row
 
 PROTOCOLS = {
     "A": "mean over frames",
@@ -201,5 +201,5 @@ def _absent(each: Absent, paths: Paths) -> dict:
         "setting": tables.setting(each),
         "status": each.status,
         "reason": each.reason,
-        "log": link_to(each.log, paths) if each.log else None,
+        "log": existing(each.log, paths) if each.log else None,
     }
