@@ -54,7 +54,7 @@ def draw(card: DatasetCard, groups: list[Group], marks: style.Marks, scale: str)
     if len(rows) > FEW:
         methods = {style.method_title(entry): entry for entry in rows}
         kinds += [Line2D([], [], linestyle="", label=title, **marks.of(entry)) for title, entry in methods.items()]
-    style.legend_below(figure, kinds, 5 if len(shown) > 1 else 3)
+    style.legend_below(figure, kinds)
     figure.draw_without_rendering()  # labels find their places among marks that have theirs
     for axes, points in zip(panels, shown.values(), strict=True):
         _label(axes, points, everybody=len(rows) <= FEW)

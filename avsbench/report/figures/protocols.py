@@ -24,7 +24,7 @@ def draw(card: DatasetCard, groups: list[Group], marks: style.Marks, scale: str)
     rows = [entry for group in groups for _, entry in group.rows]
     names = [name for name in ranking_metrics(card) if any(entry.mean(name) is not None for entry in rows)]
     gaps = len(groups) - 1
-    figure = style.new_figure(style.ONE_COLUMN, 0.55 + ROW * (len(rows) + gaps))
+    figure = style.new_figure(style.width_beside(entry.name for entry in rows), 0.55 + ROW * (len(rows) + gaps))
     axes = figure.add_subplot()
     ticks, top = [], 0
     for group in groups:

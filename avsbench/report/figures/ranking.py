@@ -32,7 +32,8 @@ def draw(
     """
     name = layout(card)["headline"][0]
     lines = sum(len(group.rows) + bool(group.title) for group in groups)
-    figure = style.new_figure(style.ONE_COLUMN, 0.85 + ROW * lines)
+    width = style.width_beside(entry.name for group in groups for _, entry in group.rows)
+    figure = style.new_figure(width, 0.85 + ROW * lines)
     axes = figure.add_subplot()
     names, at, kinds = [], 0, set()
     for group in groups:
@@ -49,7 +50,7 @@ def draw(
     axes.set_xlabel(label(name))
     axes.set_title(dataset_title(card, scale))
     style.grid_lines(axes, "x")
-    style.legend_below(figure, [handle for kind, handle in _LEGEND.items() if kind in kinds], 2)
+    style.legend_below(figure, [handle for kind, handle in _LEGEND.items() if kind in kinds])
     return figure
 
 
@@ -81,7 +82,7 @@ _LEGEND = {
     "mean": Line2D([], [], linestyle="", marker="o", color=GREY, label="mean of seeds"),
     "seed": Line2D([], [], linestyle="", marker="|", color=GREY, markersize=3.2, label="a seed"),
     "spread": Line2D([], [], color=GREY, alpha=0.45, linewidth=2.4, label="± deviation of seeds"),
-    "interval": Line2D([], [], color=GREY, linewidth=0.8, label="95 %, other clips"),
+    "interval": Line2D([], [], color=GREY, linewidth=0.8, label="95 % interval over clips"),
     "published": Line2D(
         [], [], linestyle="", marker="d", markerfacecolor="none", markeredgecolor=INK, label="published"
     ),

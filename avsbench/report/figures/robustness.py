@@ -42,7 +42,7 @@ def draw(heard: Heard, scale: str) -> Figure | None:
         axes.set_xlabel(text)
     shown = {sound for _, rows in blocks for by_sound in rows.values() for sound in by_sound}
     handles = [Line2D([], [], linestyle="", **look) for sound, look in SOUNDS.items() if sound in shown]
-    style.legend_below(figure, handles, len(SOUNDS))
+    style.legend_below(figure, handles)
     return figure
 
 

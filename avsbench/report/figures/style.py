@@ -76,6 +76,12 @@ def style() -> Iterator[None]:
         yield
 
 
+def width_beside(names: Iterable[str]) -> float:
+    """A column for a plot with names beside it; two where the names would leave the plot less than half of one."""
+    letter = 0.052  # inches, at the size of ticks
+    return ONE_COLUMN if max(map(len, names)) * letter < ONE_COLUMN * 0.4 else TWO_COLUMNS
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A figure of a size in inches, its contents laid out without overlap; no window, no state of pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -117,7 +123,7 @@ class Marks:
 
 def method_title(entry: Entry) -> str:
     """What a legend calls the method of a row."""
-    return "others" if entry.external else cards.method_cards()[entry.first.method].title
+    return "others" if entry.external else cards.method_cards()[entry.first.method].title.split(":")[0]
 
 
 def grid_lines(axes: Axes, axis: str) -> None:
@@ -127,7 +133,8 @@ def grid_lines(axes: Axes, axis: str) -> None:
         axes.tick_params(axis="y" if axis == "x" else "x", length=0)
 
 
-def legend_below(figure: Figure, handles: list, columns: int) -> None:
+def legend_below(figure: Figure, handles: list) -> None:
     """A legend under all axes, where it hides nothing."""
     if handles:
+        columns = 2 if figure.get_figwidth() == ONE_COLUMN else 5
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, borderaxespad=0.1)
