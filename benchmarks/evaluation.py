@@ -5,7 +5,8 @@
 Rendered test clips at 224 x 224. Predicting: networks of full size with random weights read the store and write the
 prediction file, as the stage does; the rate counts everything, the note says what the network alone does. Scoring: a
 stored prediction of smooth blobs (S4, MS3) or of the true masks, shifted (AVSS), under every protocol of the data set,
-in CPU seconds.
+in CPU seconds. Drawing: what intervals add to scoring, 2000 draws of the clips of a released test split, whose frames
+are small here: a draw adds up what is counted of a clip, however large it was.
 """
 
 import argparse
@@ -15,15 +16,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
 from avsbench import cards, devices, registry
 from avsbench.engine.compute import exact
 from avsbench.engine.seeds import seed_everything
+from avsbench.evaluation.draws import write_draws
+from avsbench.evaluation.frames import FrameTable
 from avsbench.evaluation.predict import predict_clips
 from avsbench.evaluation.predictions import PredictionInfo, PredictionWriter
+from avsbench.evaluation.resample import DRAWS, clip_sums
 from avsbench.evaluation.score import CALLS, score_predictions, stored_truth
+from avsbench.metrics.fscore import levels
 from avsbench.store.loader import ClipDataset, make_loader
 from benchmarks.common import Alone, Row, device_peak_mb, markdown
 from benchmarks.loader import SIZE, prepare
@@ -105,6 +111,39 @@ class Scoring:
         return used | sizes | {"mb": device_peak_mb(torch.device("cpu"))}
 
 
+class Drawing:
+    """Per-frame scores of as many clips as a released test split has."""
+
+    def __init__(self, dataset: str, clips: int | None = None):
+        torch.set_num_threads(1)
+        self.card, random = cards.dataset(dataset), np.random.default_rng(0)
+        frames, classes = self.card.frames, self.card.num_classes
+        about = {"task": self.card.task, "classes": classes, "padded_to": frames * (self.card.task == "semantic")}
+        self.rows = FrameTable(self.card.task, classes, about)
+        for number in range(clips or self.card.splits["full"]["test"]):
+            if self.card.task == "binary":
+                label = random.integers(0, 2, (frames, 8, 8))
+                probability = random.random(label.shape, np.float32)
+                guess = {"mask": probability > 0.5, "level": levels(probability)}
+            else:  # of background and three classes, so many pixels that a frame has several sources
+                known = np.append(0, random.integers(1, classes, 3))
+                label, guessed = random.choice(known, (2, frames, 24, 24))
+                guess = {"prediction": guessed}
+            self.rows.add_clip(f"clip{number}", number, "common", label, np.ones(frames, bool), **guess)
+
+    def run(self) -> dict:
+        """CPU seconds, clips, bytes of the file and peak memory in MB."""
+        table, start = self.rows.table(), time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "draws.parquet"
+            sums = clip_sums(table)
+            write_draws(file, sums)
+            seconds, size = time.process_time() - start, file.stat().st_size
+        return {
+            "seconds": seconds, "clips": len(sums.clips), "bytes": size, "mb": device_peak_mb(torch.device("cpu")),
+        }  # fmt: skip
+
+
 def info(card: cards.DatasetCard) -> PredictionInfo:
     return PredictionInfo(
         dataset=card.name, variant="benchmark", seed="0", condition="positive", task=card.task, classes=card.num_classes
@@ -127,8 +166,15 @@ def scoring(dataset: str, *, clips: int) -> Row:
     return Row("score", case, found["frames"] / found["seconds"], "frames/s", found["mb"], note)
 
 
+def drawing(dataset: str, *, clips: int | None = None) -> Row:
+    with Alone(Drawing, dataset, clips) as task:
+        found = task.call("run")
+    case = f"{dataset}, {found['clips']} clips, {DRAWS} draws"
+    return Row("draw", case, found["seconds"], "s", found["mb"], f"one CPU; {found['bytes'] / 1000:.0f} kB")
+
+
 def rows(quick: bool = False, clips: int = 8, threads: int = 1) -> Iterator[Row]:
-    """Every variant (`quick`: the first of each method) on the first of its data sets; scoring of both tasks."""
+    """Every variant (`quick`: the first of each method) on the first of its data sets; scoring and drawing."""
     for method in cards.method_cards().values():
         for name in list(method.variants)[: 1 if quick else None]:
             dataset = method.variants[name].datasets[0]
@@ -138,6 +184,8 @@ def rows(quick: bool = False, clips: int = 8, threads: int = 1) -> Iterator[Row]
                 yield Row("predict", f"{name}, {dataset}", None, note=" ".join(f"{error}".split())[:200])
     for dataset in ("ms3", "avss"):
         yield scoring(dataset, clips=6 if quick else 48)
+    for dataset in ("s4", "avss", "vpo_msmi"):
+        yield drawing(dataset, clips=6 if quick else None)
 
 
 def main() -> int:

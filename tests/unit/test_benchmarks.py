@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from avsbench.engine.compute import tf32_as_it_was
+from avsbench.nn.precision import tf32_as_it_was
 from benchmarks import common, evaluation, loader, mini, tpavi_attention, training_step
 from benchmarks import stereo as stereo_bar
 from benchmarks.common import Alone, Row
@@ -226,6 +226,13 @@ def test_scoring(dataset, frames):
     assert found["frames"] == found["predicted"]  # every frame of these splits is annotated
     assert frames in (None, found["frames"])
     assert min(found["seconds"], found["predictions"], found["rows"]) > 0
+
+
+@pytest.mark.parametrize("dataset", ["s4", "avss"])
+def test_drawing(dataset):
+    found = evaluation.Drawing(dataset, 4).run()
+    assert found["clips"] == 4
+    assert min(found["seconds"], found["bytes"]) > 0
 
 
 def test_embedded_leaderboard_by_stage():

@@ -52,8 +52,8 @@ def render(house, runs=(), submissions=(), **options) -> str:
 def test_a_row_beside_ours_with_its_source(house):
     make_run(house[0], OURS, values={"miou": 0.5})
     text = render(house, [OURS], [add(house)])
-    assert row_of(text, "mynet (external)")[:5] == ["1", "mynet (external)", "mini", "100.00", "100.00"]
-    assert row_of(text, "mynet (external)")[5:] == ["–", "external", "test", "4 of 4"]
+    assert row_of(text, "mynet (external)")[:5] == ["1", "mynet (external)", "mini", "100.00", "100.00 … 100.00"]
+    assert row_of(text, "mynet (external)")[5:] == ["100.00", "–", "external", "test", "4 of 4"]
     assert row_of(text, "tpavi-r50")[0] == "2"
     note = next(line for line in text.splitlines() if "External rows" in line)
     assert "mynet (external): made by A. Reader (https://example.org/net); an ensemble of 3." in note
