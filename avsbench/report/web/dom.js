@@ -37,9 +37,8 @@ function prose(text) {
 }
 
 /** A list of notes; null if there are none. */
-function notes(lines, heading = null) {
-  if (!lines.length) return null;
-  return el("div", { class: "notes" }, heading && el("h4", {}, heading), el("ul", {}, lines.map((line) => el("li", {}, prose(line)))));
+function notes(lines) {
+  return lines.length === 0 ? null : el("div", { class: "notes" }, el("ul", {}, lines.map((line) => el("li", {}, prose(line)))));
 }
 
 /** A block that opens and closes. */

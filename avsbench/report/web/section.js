@@ -106,8 +106,8 @@ function tableHelp(dataset) {
       el("p", {}, "Percent; mean over seeds ± sample standard deviation, one seed has none. The interval is of that mean: 95 % of a bootstrap over test clips. "
         + "Ranks compare rows of one setting by one metric on one grid; equal numbers share a place."),
       dataset.protocols.map((protocol) => [
-        el("h4", {}, `Protocol ${protocol.name}: ${protocol.title}`), legend(names.filter((name) => protocol.metrics.includes(name)))]),
-      used.length > 0 && [el("h4", {}, "Badges"), el("ul", { class: "legend" }, used.map((badge) => el("li", {}, badgeOf(badge), ` ${board.badges[badge]}`)))],
+        el("p", { class: "subhead" }, `Protocol ${protocol.name}: ${protocol.title}`), legend(names.filter((name) => protocol.metrics.includes(name)))]),
+      used.length > 0 && [el("p", { class: "subhead" }, "Badges"), el("ul", { class: "legend" }, used.map((badge) => el("li", {}, badgeOf(badge), ` ${board.badges[badge]}`)))],
     ]),
     fold("Take this table along", el("p", {}, "As LaTeX, CSV or Markdown: ", el("code", {}, `avsbench table --dataset ${dataset.name} --format latex`),
       ". The address of this page keeps protocol, order, filters and comparison: copy it to share the view.")),
