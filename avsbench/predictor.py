@@ -19,6 +19,7 @@ from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS
 from avsbench.media.images import resize_image
 from avsbench.media.sound import Sound, read_wav
+from avsbench.nn.precision import float32
 from avsbench.paths import Paths
 from avsbench.store.features import derived
 from avsbench.store.masks import stacked
@@ -195,6 +196,7 @@ class Predictor:
         return start - margin, start + frames + margin
 
     @torch.inference_mode()
+    @float32()  # as the engine predicts: masks should not depend on the make of a GPU
     def logits(self, frames: np.ndarray, sound: Sound, size: tuple[int, int]) -> Tensor:
         """Logits of one clip.
 

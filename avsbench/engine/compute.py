@@ -4,7 +4,6 @@ What a step means does not change here, only rounding and speed do. Prediction a
 without TF32, whatever a recipe says (`exact`).
 """
 
-import contextlib
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -115,14 +114,3 @@ def as_float32(output: Any) -> Any:
     if isinstance(output, (list, tuple)):
         return type(output)(map(as_float32, output))
     return output
-
-
-@contextlib.contextmanager
-def tf32_as_it_was():
-    """Put the process's TF32 policy back afterwards."""
-    matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = convolutions

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avsbench.cards import DatasetCard, known
+from avsbench.cards import DatasetCard
+from avsbench.closed_yaml import known, value_on
 from avsbench.contract import Batch, Method, Output
 from avsbench.features.boxes import SIDE
 from avsbench.features.crops import masked_crops
@@ -202,7 +203,7 @@ def build(
     Args:
         image_size: not used; any will do.
         prompt: what the segmenter is asked: `none`, `detector`, or a strategy of `prompts.of_heatmap`.
-        threshold: of the heatmap, or of the share of a mask; or data set -> such.
+        threshold: of the heatmap, or of the share of a mask; or {default: …, <data set>: …}.
         quirks: `fixed`, or `reference`: see the README.
         selection: which of three masks of a prompt counts: `max_score` or `max_area`.
         reverse: prompts lie where cosines are low. As published, except at mini, whose small AudioCLIP is not CLIP.
@@ -211,7 +212,7 @@ def build(
     for name, value in {"prompt": prompt, "quirks": quirks, "selection": selection}.items():
         known(value, dict.fromkeys(choices[name]), f"options of sam4avs: {name}", "choice")
     mini = scale == "mini"
-    threshold = threshold[dataset.name] if isinstance(threshold, dict) else threshold
+    threshold = value_on(threshold, dataset.name)
     if prompt == "none":
         audio = esresnext(scale, amplitude=quirks)
         return NoPrompt(

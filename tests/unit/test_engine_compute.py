@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from avsbench.cards import read_method_card
-from avsbench.engine.compute import Compute, as_float32, exact, tf32_as_it_was
+from avsbench.engine.compute import Compute, as_float32, exact
 from avsbench.engine.update import TrainingStep
 from avsbench.errors import AvsbenchError
+from avsbench.nn.precision import tf32_as_it_was
 from avsbench.registry import read_weights
 from tests.unit.engine_fakes import RECIPE, CalmMethod, TinyData, make_trainer, tiny_batch
 from tests.unit.small_method import CARD, write_method

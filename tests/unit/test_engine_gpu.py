@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from avsbench.engine.checkpoint import StateStore
-from avsbench.engine.compute import tf32_as_it_was
 from avsbench.engine.data import Division, Share
 from avsbench.engine.distributed import launch
 from avsbench.engine.loop import Trainer
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
+from avsbench.nn.precision import tf32_as_it_was
 from tests.unit.engine_fakes import RECIPE, CalmMethod, SharedData, TinyData, TinyMethod, TinyValidator, tiny_batch
 
 pytestmark = [

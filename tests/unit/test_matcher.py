@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsbench.engine.compute import set_tf32, tf32_as_it_was
+from avsbench.engine.compute import set_tf32
 from avsbench.nn import matcher
 from avsbench.nn.matcher import Matcher, RandomPoints, Targets, assign, costs, sample
+from avsbench.nn.precision import tf32_as_it_was
 
 LABELS = torch.tensor([[[0, 255], [7, 7]], [[255, 255], [255, 255]], [[3, 3], [3, 3]]])
 CENTRES = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]])

@@ -14,7 +14,9 @@ from torch import nn
 from avsbench import cards, predictor, registry
 from avsbench.contract import Method
 from avsbench.engine.checkpoint import save_weights
+from avsbench.engine.compute import set_tf32
 from avsbench.errors import AvsbenchError
+from avsbench.nn.precision import tf32_as_it_was
 from avsbench.nn.states import load_strict
 from avsbench.paths import Paths
 from tests.unit.small_method import CARD, MODEL, write_method
@@ -153,6 +155,22 @@ def test_predict_refuses_other_frames(variant):
     model = predictor.Predictor(build(variant), variant, cards.dataset("ms3"), 32, torch.device("cpu"))
     with pytest.raises(AvsbenchError, match=r"found:\s+float32 \[5, 32, 32, 3\]"):
         model.predict(np.zeros((5, 32, 32, 3), np.float32), (np.zeros(16000, np.float32), 16000))
+
+
+def test_predict_is_exact_whatever_the_caller_allows(variant):
+    """On a GPU with TF32 the network's products would be rounded to ten bits; the engine predicts without it."""
+    method, during = build(variant), []
+
+    def look(*_):
+        during.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+
+    method.register_forward_pre_hook(look)
+    model = predictor.Predictor(method, variant, cards.dataset("ms3"), 32, torch.device("cpu"))
+    with tf32_as_it_was():
+        set_tf32(True)
+        model.predict(np.zeros((5, 32, 32, 3), np.uint8), (np.zeros(80000, np.int16), 16000))
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
+    assert during == [("highest", False)]
 
 
 def test_predict_gives_class_ids_for_a_semantic_task(variant):
