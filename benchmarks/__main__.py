@@ -28,6 +28,7 @@ from benchmarks import (
     matching,
     mini,
     planning,
+    report,
     semantic_sam,
     tpavi_attention,
     training_step,
@@ -46,6 +47,7 @@ TOPICS: dict[str, Callable[..., Iterator[Row]]] = {
     "evaluation": evaluation.rows,
     "growth": growth.rows,
     "planning": planning.rows,
+    "report": report.rows,
     "mini": mini.rows,
 }
 
