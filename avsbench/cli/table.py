@@ -1,32 +1,40 @@
 """The verb that prints tables of the leaderboard."""
 
-from avsbench import cards
-from avsbench.cli.common import Verbs, plan_of
+from avsbench.cli.common import Verbs, config_overrides
 from avsbench.closed_yaml import known
+from avsbench.config import load_config
+from avsbench.errors import AvsbenchError
+from avsbench.plan import Plan
 
 
 def register(verbs: Verbs) -> None:
     added = verbs.verb("table", table, "print tables of the leaderboard for a paper or a spreadsheet")
     added.add_argument("--format", default="markdown", choices=("latex", "csv", "markdown"))
     added.add_argument("--dataset", help="default: all")
-    added.add_argument("--table", default="ranking", help="its title on the leaderboard (default: the ranked one)")
+    added.add_argument(
+        "--table", default="ranking", help="its title on the page, or all (default: ranking, the ranked one)"
+    )
+    added.add_argument("--study", help="of the page of a study, as `avsbench list` prints it")
+    added.add_argument("--list", action="store_true", help="print what --table can name, and nothing else")
 
 
 def table(args) -> None:
-    from avsbench.report.formats import FORMATS, RANKING, titles
-    from avsbench.report.leaderboard import titled
-    from avsbench.report.stage import board
+    from avsbench.report.formats import ALL, FORMATS, RANKING, choose, titles
+    from avsbench.report.stage import sections
 
-    plan = plan_of(args)
+    study = {"study": args.study} if args.study else {}
+    found = sections(Plan(load_config(args.config, config_overrides(args) | study)))
     if args.dataset:
-        known(args.dataset, dict.fromkeys(plan.datasets), "--dataset", "data set of the configuration")
-    found = board(plan)
-    known(args.table, dict.fromkeys(titles(found)), "--table", "table")
-    chosen = titled(cards.dataset(args.dataset).title, plan.scale) if args.dataset else None
-    parts = [
-        FORMATS[args.format](each, f"{section.title}{f': {each.title}' if each.title else ''}")
-        for section in found.sections
-        for each in section.tables
-        if (each.title or RANKING) == args.table and chosen in (None, section.title)
-    ]
-    print("\n\n".join(parts))
+        there = dict.fromkeys(section.dataset for section in found if section.dataset)
+        known(args.dataset, there, "--dataset", "data set of the leaderboard")
+    if not args.list:
+        known(args.table, dict.fromkeys([*titles(found), ALL]), "--table", "table")
+    chosen = choose(found, args.dataset, ALL if args.list else args.table)
+    if args.list:
+        print(*dict.fromkeys(each.title or RANKING for each, _ in chosen), sep="\n")
+        return
+    if not chosen:
+        raise AvsbenchError(
+            f"{args.dataset}: no table {args.table}", hint=f"avsbench table --dataset {args.dataset} --list says which"
+        )
+    print("\n\n".join(FORMATS[args.format](each, caption) for each, caption in chosen))

@@ -1,10 +1,11 @@
 """What the last rule, `onerror` and the verbs for people call."""
 
 from avsbench.plan import Plan
-from avsbench.report.board import Board, Leaderboard
+from avsbench.report.board import Leaderboard
 from avsbench.report.failures import find_failures
 from avsbench.report.leaderboard import read_leaderboard, write_leaderboard
-from avsbench.report.study import write_study
+from avsbench.report.study import read_study, write_study
+from avsbench.report.tables import Section
 
 
 def render(plan: Plan, partial: bool = False) -> str:
@@ -17,13 +18,15 @@ def render(plan: Plan, partial: bool = False) -> str:
     return write_leaderboard(partial=partial, **_of_runs(plan), **_beside(plan))
 
 
-def board(plan: Plan) -> Board:
-    """The leaderboard of a plan as far as its runs are, before it becomes text."""
-    return leaderboard(plan).board
+def sections(plan: Plan) -> list[Section]:
+    """The tables of the leaderboard of a plan, or of its study, as far as its runs are."""
+    if plan.study:
+        return read_study(study=plan.study, lines=plan.lines, partial=True, **_of_runs(plan))[0].sections
+    return leaderboard(plan).board.sections
 
 
 def leaderboard(plan: Plan) -> Leaderboard:
-    """The same with the numbers that it is made of."""
+    """The leaderboard of a plan as far as its runs are, with the numbers that it is made of."""
     return read_leaderboard(partial=True, **_of_runs(plan), **_beside(plan))
 
 

@@ -71,7 +71,17 @@ class Row(tables.Entry):
         return f"{100 * statistics.fmean(found):+.2f}{spread}"
 
 
-def write_study(
+def write_study(*, study: Study, lines: Sequence[Line], paths: Paths, partial: bool = False, **options) -> str:
+    """Write <study>.md and <study>.parquet from complete runs; returns the Markdown file. Otherwise as `read_study`."""
+    page, results = read_study(study=study, lines=lines, paths=paths, partial=partial, **options)
+    if not partial:
+        table = study_table(study, lines, results)
+        write_table(table, paths.study(study.name, "parquet"), paths.study(study.name, "md", partial=True))
+    target = paths.study(study.name, "md", partial=partial)
+    return write_page(render_markdown(page, TEMPLATE), target, page.complete, page.planned)
+
+
+def read_study(
     *,
     study: Study,
     lines: Sequence[Line],
@@ -80,8 +90,8 @@ def write_study(
     skips: Iterable[Skip] = (),
     partial: bool = False,
     failures: Mapping[Run, Failure] | None = None,
-) -> str:
-    """Write <study>.md and <study>.parquet from complete runs; returns the Markdown file.
+) -> tuple[Page, list[RunResult]]:
+    """The page of a study, and the complete runs behind it.
 
     Args:
         lines: rows of the study on its data sets.
@@ -92,14 +102,9 @@ def write_study(
     """
     runs = list(runs)
     results, absent = collect(runs, skips, paths, partial=partial, failures=failures)
-    target = paths.study(study.name, "md", partial=partial)
-    board, page = (os.path.dirname(path) for path in (paths.leaderboard(), target))
+    board, page = (os.path.dirname(path) for path in (paths.leaderboard(), paths.study(study.name)))
     results = [replace(r, link=Path(os.path.relpath(f"{board}/{r.link}", page)).as_posix()) for r in results]
-    text = render_markdown(build_page(study, lines, runs, results, absent, paths.scale, partial), TEMPLATE)
-    if not partial:
-        table = study_table(study, lines, results)
-        write_table(table, paths.study(study.name, "parquet"), paths.study(study.name, "md", partial=True))
-    return write_page(text, target, len(results), len(runs))
+    return build_page(study, lines, runs, results, absent, paths.scale, partial), results
 
 
 def study_table(study: Study, lines: Iterable[Line], results: list[RunResult]) -> pd.DataFrame:
@@ -159,7 +164,7 @@ def section(
     if rows:
         parts += [tables.cost(rows), tables.provenance(rows)]
     parts += tables.without_score(absent)
-    return tables.Section(titled(card.title, scale), about(card, results), parts)
+    return tables.Section(titled(card.title, scale), about(card, results), parts, card.name)
 
 
 @dataclass(frozen=True)
