@@ -1,17 +1,22 @@
 """The verbs that say how far everything is, what would run again, and that keep old weights."""
 
+import functools
 import json
 import logging
 from collections import Counter
 from dataclasses import asdict, replace
 from datetime import datetime
+from pathlib import Path
 
 from avsbench import cards
 from avsbench.cli.common import Verbs, config_overrides
-from avsbench.config import check_config, load_config
+from avsbench.closed_yaml import read_yaml
+from avsbench.config import load_config
 from avsbench.plan import Plan
 
 log = logging.getLogger("avsbench")
+CONFIG = "config/config.yaml"
+"""What the Snakefile reads itself."""
 
 
 def register(verbs: Verbs) -> None:
@@ -22,16 +27,37 @@ def register(verbs: Verbs) -> None:
     added.add_argument(
         "--check", action="store_true", help="exit code 1 unless all is done (with --why: nothing to run)"
     )
+    _add_configfile(added)
     added = verbs.verb("accept", accept, "keep the weights of a run though code or recipe changed; shown as such")
     added.add_argument("folder", metavar="RUN", help="folder of a run, e.g. results/mini/ms3/tpavi-r50/0")
     added.add_argument("--reason", default="", help="stands on the leaderboard")
+    _add_configfile(added)
+
+
+def _add_configfile(added) -> None:
+    added.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help="laid over the configuration, as Snakemake does"
+    )
+
+
+def _asked(args) -> tuple[Plan, dict]:
+    """The plan of the workflow that Snakemake would see, called with the same files, and keys laid over these."""
+    keys = config_overrides(args) | ({"study": args.study} if getattr(args, "study", None) else {})
+    layers = [read_yaml(file, "config", partial=True) for file in args.configfile]
+    return Plan(load_config(args.config, functools.reduce(cards.merge, [*layers, keys], {}))), keys
+
+
+def _call(args, keys: dict):
+    from avsbench.reruns.dry_run import Call
+
+    own = [] if Path(args.config).resolve() == Path(CONFIG).resolve() else [args.config]
+    return Call((*own, *args.configfile), keys)
 
 
 def status(args) -> int:
-    changed = config_overrides(args) | ({"study": args.study} if args.study else {})
-    plan = Plan(check_config(cards.merge(load_config(args.config), changed)))
+    plan, keys = _asked(args)
     if args.why:
-        return _why(args, plan, changed)
+        return _why(args, plan, keys)
     from avsbench.report.status import prepared, run_statuses
     from avsbench.workflow import works_here
 
@@ -83,11 +109,11 @@ def _about(each) -> str:
     return f"{text}; since {datetime.fromisoformat(each.sign.since).astimezone():%Y-%m-%d %H:%M} on {each.sign.place}"
 
 
-def _why(args, plan: Plan, changed: dict) -> int:
+def _why(args, plan: Plan, keys: dict) -> int:
     from avsbench.reruns.dry_run import dry_run
     from avsbench.reruns.reasons import explain_jobs, told
 
-    groups = explain_jobs(plan, dry_run(args.config, changed))
+    groups = explain_jobs(plan, dry_run(_call(args, keys)))
     if args.format == "json":
         print(json.dumps([asdict(group) for group in groups], indent=2, default=str))
     else:
@@ -98,6 +124,6 @@ def _why(args, plan: Plan, changed: dict) -> int:
 def accept(args) -> None:
     from avsbench.reruns.accept import accept_run
 
-    plan = Plan(load_config(args.config, config_overrides(args)))
-    for change in accept_run(plan, args.folder, args.config, config_overrides(args), args.reason):
+    plan, keys = _asked(args)
+    for change in accept_run(plan, args.folder, _call(args, keys), args.reason):
         log.info("accepted: %s", change)

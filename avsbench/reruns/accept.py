@@ -17,7 +17,7 @@ from avsbench.digest import file_digest
 from avsbench.errors import AvsbenchError
 from avsbench.plan import Plan
 from avsbench.reruns.changes import Change, changes, code_change, differences
-from avsbench.reruns.dry_run import Job, dry_run, snakemake_arguments
+from avsbench.reruns.dry_run import Call, Job, dry_run
 from avsbench.reruns.reasons import stage_of
 from avsbench.workflow import read_code
 
@@ -25,12 +25,12 @@ ABSOLUTE = ("the code changed", "the recipe changed")
 """Beginnings of what is told from the record itself: since the training, whatever was accepted in between."""
 
 
-def accept_run(plan: Plan, folder: str, config: str, changed: dict, reason: str = "") -> list[str]:
+def accept_run(plan: Plan, folder: str, call: Call, reason: str = "") -> list[str]:
     """Let Snakemake take the weights of a run as they are; returns what changed since they were trained.
 
     Args:
         folder: of the run.
-        config, changed: the configuration file, and keys laid over it, as for `dry_run`.
+        call: of the workflow.
         reason: of the user; stands on the leaderboard.
 
     Raises:
@@ -41,7 +41,7 @@ def accept_run(plan: Plan, folder: str, config: str, changed: dict, reason: str 
     file = plan.paths.run_json(*names)
     targets = [file, *plan.weights(*names)]
     _check_weights(plan, names, record)
-    job, causes = _planned(plan, targets, config, changed)
+    job, causes = _planned(plan, targets, call)
     _check_fits(plan, names, record, causes)
     text, times = Path(file).read_bytes(), _times(job)
     mark = _mark(plan, names, record, causes, reason)
@@ -49,7 +49,7 @@ def accept_run(plan: Plan, folder: str, config: str, changed: dict, reason: str 
     provenance.write_run(file, kept | ({"accepted": mark} if mark["changes"] else {}))
     _put_back(times)
     try:
-        _touch(job, targets, config, changed)
+        _touch(job, targets, call)
     except AvsbenchError:
         Path(file).write_bytes(text)
         _put_back(times)
@@ -57,7 +57,7 @@ def accept_run(plan: Plan, folder: str, config: str, changed: dict, reason: str 
     # What is newer than the weights keeps them from being valid, whatever was recorded: then the new date stays.
     if not any(cause.kind == "newer" for cause in causes):
         _put_back(times)
-    left = dry_run(config, changed, targets).jobs
+    left = dry_run(call, targets).jobs
     if left:
         raise AvsbenchError(f"{folder}: Snakemake would train it all the same", found=left[0].reason)
     return mark["changes"] or ["code and recipe are those of its training again"]
@@ -88,9 +88,9 @@ def _check_weights(plan: Plan, names: tuple[str, str, str], record: dict) -> Non
             raise AvsbenchError(f"{file}: not the weights that run.json tells of", hint="let Snakemake train the run")
 
 
-def _planned(plan: Plan, targets: list[str], config: str, changed: dict) -> tuple[Job, list[Change]]:
+def _planned(plan: Plan, targets: list[str], call: Call) -> tuple[Job, list[Change]]:
     """The training that Snakemake wants to repeat, and why."""
-    planned = dry_run(config, changed, targets)
+    planned = dry_run(call, targets)
     jobs = [job for job in planned.jobs if targets[0] in job.outputs]
     if not jobs:
         raise AvsbenchError(f"{targets[0]}: nothing to accept", hint="Snakemake takes these weights as they are")
@@ -160,10 +160,10 @@ def _mark(plan: Plan, names: tuple[str, str, str], record: dict, causes: list[Ch
     }
 
 
-def _touch(job: Job, targets: list[str], config: str, changed: dict) -> None:
+def _touch(job: Job, targets: list[str], call: Call) -> None:
     """Let Snakemake record the present for the training and for nothing else."""
     options = ["--touch", "--quiet", "all", "--no-hooks", "--allowed-rules", job.rule]
-    command = [sys.executable, "-m", "snakemake", *snakemake_arguments(options, config, changed, targets)]
+    command = [sys.executable, "-m", "snakemake", *call.arguments(options, targets)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AvsbenchError(

@@ -13,8 +13,27 @@ from avsbench.errors import AvsbenchError
 from avsbench.workflow import LOOKS
 
 SNAKEFILE = "workflow/Snakefile"
-CONFIG = "config/config.yaml"
-"""The configuration that the Snakefile names itself."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """How the workflow is called, in the project's top folder.
+
+    Attributes:
+        files: of configuration, laid over that of the project one after the other.
+        keys: laid over these.
+    """
+
+    files: tuple[str, ...] = ()
+    keys: dict = field(default_factory=dict)
+
+    def arguments(self, options: Sequence[str], targets: Sequence[str]) -> list[str]:
+        """A command line of Snakemake."""
+        if not Path(SNAKEFILE).is_file():
+            raise AvsbenchError(f"{SNAKEFILE}: no such file", found=Path.cwd(), hint="run in the project's top folder")
+        files = ["--configfile", *self.files] if self.files else []
+        keys = ["--config", *(f"{key}={value}" for key, value in self.keys.items())] if self.keys else []
+        return [*options, "--cores", "1", *files, *keys, "--", *targets]
 
 
 @dataclass(frozen=True)
@@ -44,12 +63,11 @@ class DryRun:
     made: dict[str, dict[str, str]]
 
 
-def dry_run(config: str = CONFIG, changed: dict | None = None, targets: Sequence[str] = ()) -> DryRun:
+def dry_run(call: Call, targets: Sequence[str] = ()) -> DryRun:
     """What Snakemake would do. Nothing changes, and the lock of another Snakemake is no obstacle.
 
     Args:
-        config: the configuration file.
-        changed: keys laid over it.
+        call: of the workflow.
         targets: files; without any, the default target.
 
     Raises:
@@ -58,7 +76,7 @@ def dry_run(config: str = CONFIG, changed: dict | None = None, targets: Sequence
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "jobs.json"
         command = [sys.executable, "-m", "avsbench.reruns.record", str(file)]
-        arguments = snakemake_arguments(["--dry-run", "--nolock"], config, changed, targets)
+        arguments = call.arguments(["--dry-run", "--nolock"], targets)
         done = subprocess.run(
             [*command, *arguments], env={**os.environ, LOOKS: "1"}, capture_output=True, text=True, check=False
         )
@@ -75,20 +93,6 @@ def dry_run(config: str = CONFIG, changed: dict | None = None, targets: Sequence
     if told["planned"] and not told["jobs"]:
         raise _silent(told["version"], f"{told['planned']} jobs and nothing about them")
     return DryRun(jobs, told["made"])
-
-
-def snakemake_arguments(options: list[str], config: str, changed: dict | None, targets: Sequence[str]) -> list[str]:
-    """A command line of Snakemake in the project's top folder."""
-    if not Path(SNAKEFILE).is_file():
-        raise AvsbenchError(
-            f"{SNAKEFILE}: no workflow here", found=Path.cwd(), hint="run from the project's top folder"
-        )
-    options = [*options, "--cores", "1"]
-    if os.path.abspath(config) != os.path.abspath(CONFIG):
-        options += ["--configfile", config]
-    if changed:
-        options += ["--config", *(f"{key}={value}" for key, value in changed.items())]
-    return [*options, "--", *targets]
 
 
 def _job(told: dict, version: str) -> Job:

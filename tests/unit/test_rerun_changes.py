@@ -119,7 +119,7 @@ def test_rules_are_called_by_their_stage():
 
 @pytest.mark.parametrize("told", [{}, {"rule_name": "train", "output": None}, {"rule_name": None, "output": ["a"]}])
 def test_a_snakemake_that_tells_nothing_is_named(told):
-    with pytest.raises(AvsbenchError, match="Snakemake 9.99 does not tell about its jobs"):
+    with pytest.raises(AvsbenchError, match=r"Snakemake 9\.99 does not tell about its jobs"):
         _job(told, "9.99")
 
 

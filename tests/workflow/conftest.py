@@ -10,6 +10,17 @@ import pytest
 
 from avsbench import cards
 
+CONFIG = """
+scale: mini
+runs:
+  s4: [saliency, tpavi-r50]
+  ms3: [saliency, tpavi-r50, tpavi-pvt]
+  avss: [tpavi-r50]
+seeds: [0]
+"""
+"""Of the project that is `finished`."""
+REPORT = {"leaderboard", "figures", "all", "total"}
+"""What a dry run names where pages alone are made again."""
 PARTS = ("avsbench", "workflow", "config", "models", "environment.yml", "pyproject.toml", "README.md")
 
 
@@ -77,3 +88,18 @@ def copy_project(target: Path) -> Project:
 @pytest.fixture
 def project(tmp_path) -> Project:
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A project that Snakemake takes for finished; tests get copies."""
+    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    (project.folder / "config/config.yaml").write_text(CONFIG)
+    project.pretend_complete()
+    assert project.planned() == {}
+    return project
+
+
+@pytest.fixture
+def complete(finished, tmp_path) -> Project:
+    return Project(Path(shutil.copytree(finished.folder, tmp_path / "project")))
