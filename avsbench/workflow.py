@@ -176,7 +176,7 @@ def accepted(plan: Plan) -> list[str]:
 
 
 def explorers(plan: Plan) -> list[str]:
-    """Pages of the clip explorer, of every row that has scores now: nothing is trained for a page."""
+    """Pages of the clip explorer, of every row that has scores now: no run begins for its page."""
     rows = [(r.dataset, r.variant, r.seed, r.ensemble) for r in [*plan.rows, *plan.submissions]]
     return [
         plan.paths.explorer_page(*names, ensemble)

@@ -66,9 +66,9 @@ def share(card: DatasetCard, paths: Paths) -> str:
 
 def _stamp(card: DatasetCard, paths: Paths) -> str:
     """Digest of what the shared files are made of: the index, and size and date of each shard."""
-    count = card.shards[paths.scale]["test"]
-    shards = [os.stat(paths.shard(card.name, "test", shard, count)) for shard in range(count)]
     index = read_index(paths.index(card.name, "test"))
+    count = index.attrs["shards"]
+    shards = [os.stat(paths.shard(card.name, "test", shard, count)) for shard in range(count)]
     facts = [(file.st_size, file.st_mtime_ns) for file in shards]
     return provenance.digest_of([VERSION, index["clip_id"].tolist(), index.attrs, facts])
 
