@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from avsbench import cards
+from avsbench.evaluation.frames import FrameTable
+from avsbench.evaluation.resample import DRAWS, LEVEL, clip_sums, draws, interval
 from avsbench.metrics.binary import BinaryIoU, binary_counts, f_beta, frame_iou
 from avsbench.metrics.dataset_level import DatasetScores
 from avsbench.metrics.fscore import ThresholdF, level_histograms, levels
@@ -146,6 +148,20 @@ def test_sentences_that_sum_up():
     assert "{} (A), {}, {} or {} (B), {} and {} (D)".format(*percent) in TEXT
     assert f"that is {percent[3]}, {percent[2]} and {percent[1]}." in TEXT
     assert f"{100 * 67 / 71:.1f} %" in TEXT
+
+
+def test_the_interval_of_three_clips():
+    rows = FrameTable("binary", 1, {"task": "binary", "classes": 1, "padded_to": 0})
+    for position, clip in enumerate(np.unique(CLIP)):
+        frames = clip == CLIP
+        arrays = {"mask": MASK[frames], "level": levels(PROBABILITY[frames])}
+        rows.add_clip(chr(clip), position, "common", TRUTH[frames], np.ones(2, bool), **arrays)
+    sums = clip_sums(rows.table())
+    alone, low, high = re.search(r"a `miou` of ([^.]*\.[^.]*\.\d).* is (\S+) to (\S+)\. Three", TEXT, re.S).groups()
+    assert [float(number) for number in re.findall(r"[\d.]+", alone)] == pytest.approx(sums.each("miou"), abs=1e-6)
+    drawn = [values["miou"] for values in sums.values(draws(3))]
+    assert [f"{end:.4f}" for end in interval(np.array(drawn))] == [low, high]
+    assert (DRAWS, LEVEL) == (2000, 0.95)
 
 
 def test_the_gap_of_one_network_is_as_published():
