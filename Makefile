@@ -9,9 +9,9 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: leaderboard test lint format benchmarks clean help
 
-leaderboard: $(VENV)/.installed ## build results/leaderboard.md (embedded data unless config/config.yaml says otherwise)
+leaderboard: $(VENV)/.installed ## build results/leaderboard.{html,md} (embedded data unless config/config.yaml says otherwise)
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
-	@echo; echo "Written: results/leaderboard.md"
+	@echo; echo "Written: results/leaderboard.html (and .md)"
 
 test: $(VENV)/.installed ## run the tests; tests/conftest.py says what stays on one worker
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(CORES) --no-loadscope-reorder $(ARGS)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import COMMAND, CONFIG, kill_when, new_project, start
+from tests.unit.web_pages import data_in
 from tests.workflow.conftest import Project
 
 pytestmark = pytest.mark.slow
@@ -29,6 +30,14 @@ def test_leaderboard_shows_every_run(finished):
     table = pd.read_parquet(finished.folder / "results/leaderboard.parquet")
     assert set(table["dataset"]) == {"s4", "ms3", "avss"}
     assert {"A", "B", "C", "D"} <= set(table["protocol"])
+    data = data_in(finished.folder / "results/leaderboard.html")
+    assert not data["partial"]
+    assert data["complete"] == data["planned"] == len(table[["dataset", "variant", "seed"]].drop_duplicates())
+    rows = [row for each in data["datasets"] for row in each["rows"]]
+    for row in rows:
+        first = row["grids"]["common"]["miou" if "miou" in row["grids"]["common"] else "miou_avss"]
+        assert first["low"] <= first["mean"] <= first["high"]
+    assert all(run["curve"]["loss"] for row in rows for run in row["runs"] if run["seed"] != "none")
 
 
 def test_second_call_has_nothing_to_do(finished):
@@ -134,7 +143,8 @@ def add_clip(official: Path, name: str = "addedclip01_0") -> None:
 
 def test_a_failed_run_is_visible_and_the_same_command_retries(finished, tmp_path):
     project = Project(Path(shutil.copytree(finished.folder, tmp_path / "failed", symlinks=True)))
-    before = (project.folder / "results/leaderboard.md").read_bytes()
+    full = [project.folder / f"results/leaderboard.{kind}" for kind in ("md", "html")]
+    before = [file.read_bytes() for file in full]
     (project.folder / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "runs": ON_MS3}))
     project.edit("config/config.yaml", "epochs: 4", "epochs: 4\n    optimizer: {lr: 1.0e+30}")
     done = project.command(COMMAND)
@@ -142,10 +152,12 @@ def test_a_failed_run_is_visible_and_the_same_command_retries(finished, tmp_path
     partial = (project.folder / "results/leaderboard.partial.md").read_text()
     assert "not finite" in partial
     assert "saliency" in partial
-    assert (project.folder / "results/leaderboard.md").read_bytes() == before
+    assert "not finite" in data_in(project.folder / "results/leaderboard.partial.html")["first_failure"]
+    assert [file.read_bytes() for file in full] == before
     project.edit("config/config.yaml", "epochs: 4\n    optimizer: {lr: 1.0e+30}", "epochs: 4")
     done = project.command(COMMAND)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert not list(project.folder.glob("results/leaderboard.partial.*"))
 
 
 def _tensors(file) -> dict[str, bytes]:

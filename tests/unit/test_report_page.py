@@ -13,7 +13,7 @@ from avsbench.report.web.embed import content_hash, embedded
 from avsbench.report.web.page import write_html
 from avsbench.report.web.payload import payload
 from tests.unit.report_runs import make_run, paths_in
-from tests.unit.web_pages import Parsed, page, submission
+from tests.unit.web_pages import Parsed, data_in, page, submission
 
 TPAVI = [Run("ms3", "tpavi-r50", seed) for seed in "012"]
 PVT, SALIENCY = Run("ms3", "tpavi-pvt", "0"), Run("ms3", "saliency", "none")
@@ -80,7 +80,7 @@ def test_a_failure_leaves_the_full_page_alone_and_success_clears_the_partial_one
     before = (full.read_bytes(), full.stat().st_mtime_ns)
     write_leaderboard(runs=[SALIENCY, PVT], paths=paths, partial=True, failures={PVT: Failure("failed", "no memory")})
     assert (full.read_bytes(), full.stat().st_mtime_ns) == before
-    data = json.loads(page(paths, partial=True).texts[1][2])
+    data = data_in(partial)
     assert data["partial"]
     assert data["first_failure"].endswith("no memory")
     write_leaderboard(runs=[SALIENCY], paths=paths)

@@ -1,6 +1,5 @@
 """The page's data and the page around them, from made-up runs."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from avsbench.report.web.others import address
 from avsbench.report.web.payload import payload
 from benchmarks.invented import large_board
 from tests.unit.report_runs import make_run, paths_in, row_of, write
-from tests.unit.web_pages import names, page, submission
+from tests.unit.web_pages import data_in, names, submission
 
 TPAVI = [Run("ms3", "tpavi-r50", seed) for seed in "012"]
 PVT, SALIENCY = Run("ms3", "tpavi-pvt", "0"), Run("ms3", "saliency", "none")
@@ -156,7 +155,7 @@ def test_what_has_no_score_is_there_with_its_reason(paths):
 @pytest.mark.parametrize("runs", [[], [PVT]])
 def test_a_page_without_any_number(paths, runs):
     write_leaderboard(runs=runs, paths=paths)
-    data = json.loads(page(paths).texts[1][2])
+    data = data_in(paths.leaderboard("html"))
     assert data["complete"] == 0
     assert [each["rows"] for each in data["datasets"]] == [[] for _ in runs]
     assert data["robustness"] is None

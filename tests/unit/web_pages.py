@@ -1,6 +1,7 @@
 """What the tests of the page share: submissions made up, and a parser that reads a page as a browser does."""
 
 import html.parser
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,6 +51,12 @@ class Parsed(html.parser.HTMLParser):
 
     def handle_endtag(self, tag):
         self._open = None
+
+
+def data_in(file: str | Path) -> dict:
+    """The data that a page holds."""
+    found = Parsed(Path(file).read_text(encoding="utf-8"))
+    return json.loads(next(text for _, attributes, text in found.texts if attributes.get("id") == "data"))
 
 
 def page(paths, partial: bool = False) -> Parsed:

@@ -40,6 +40,7 @@ def test_a_study_plans_its_rows_and_its_page(project):
     shell = project.snakemake("--cores", "2", "-n", "--printshellcmds", *ASKED).stdout
     assert "--variant avsegformer-r50@query.learned --seed 0" in shell
     assert "results/studies/query.md" in shell
+    assert ".html" not in shell  # a study is Markdown and Parquet
 
 
 def test_without_it_nothing_changes(project):
