@@ -52,23 +52,25 @@ function inWords(shared, numbers, view) {
   return `IoU ${percent(numbers.iou)}, F ${percent(numbers.f)}; of the pixels: ${shares.join(", ")}`;
 }
 
-/** What the colours of a view mean; null where they are the picture's own. */
+/** What a view shows: the meaning of its colours, and a sentence where they do not say it all. */
 function legend(shared, view, ids) {
   const entry = (colour, text) => {
     const swatch = el("span", { class: "swatch" });
     swatch.style.background = colour;
     return el("li", {}, swatch, text);
   };
-  if (view === "picture") return null;
+  if (view === "picture") return [];
   if (view === "errors") {
     const kinds = Object.entries(shared.errors).filter(([kind]) => kind !== "wrong class" || shared.task === "semantic");
-    return el("ul", { class: "legend", "aria-label": "Colours" }, kinds.map(([kind, [colour, text]]) => entry(colour, `${kind}: ${text}`)));
+    return [el("ul", { class: "legend", "aria-label": "Colours" }, kinds.map(([kind, [colour, text]]) => entry(colour, `${kind}: ${text}`)))];
   }
   if (view === "probability") {
     const bar = el("span", { class: "ramp" });
     bar.style.background = `linear-gradient(to right, ${shared.heat.join(", ")})`;
-    return el("p", { class: "legend" }, "probability 0 ", bar, " 1");
+    return [el("p", { class: "legend" }, "probability 0 ", bar, " 1")];
   }
   const names = shared.task === "semantic" ? ids.map((id) => [shared.colours[id], shared.classes[id].replaceAll("_", " ")]) : [[shared.colours[1], "sounds"]];
-  return el("ul", { class: "legend", "aria-label": "Colours" }, names.map(([colour, text]) => entry(colour, text)));
+  const colours = el("ul", { class: "legend", "aria-label": "Colours" }, names.map(([colour, text]) => entry(colour, text)));
+  const heard = { silence: "silence", noise: "white noise", offscreen: "the sound of a clip with other objects" }[view];
+  return heard ? [colours, el("p", { class: "note" }, `What each run marks when it hears ${heard} under these pictures. The ground truth, and the player, are with the clip's own sound.`)] : [colours];
 }

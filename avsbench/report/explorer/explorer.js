@@ -163,7 +163,7 @@ class Explorer {
   drawLegend() {
     const ids = new Set(this.clip.present);
     for (const lane of this.lanes) for (const frame of lane.frames) for (const [id, , ] of frame?.classes ?? []) if (id > 0) ids.add(id);
-    this.parts.legend.replaceChildren(...[legend(this.shared, this.view, [...ids].sort((a, b) => a - b))].filter(Boolean));
+    this.parts.legend.replaceChildren(...legend(this.shared, this.view, [...ids].sort((a, b) => a - b)));
   }
 
   /** Rows of pictures: what is true, and what each run says of it. */
