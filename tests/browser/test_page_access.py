@@ -134,6 +134,8 @@ def test_on_paper_there_is_the_table_and_nothing_to_click(page, tmp_path, data):
     for stays in (".ranking table >> nth=0", ".slopes >> nth=0", ".pareto", ".detail >> nth=0"):
         assert page.locator(stays).is_visible(), stays
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert overflow(page) <= 0
+    assert page.evaluate("getComputedStyle(document.querySelector('.detail a')).color") == "rgb(10, 90, 156)"
     assert len(page.pdf()) > 10_000
 
 

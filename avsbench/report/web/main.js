@@ -59,9 +59,10 @@ function emptySection() {
 
 function drawFoot() {
   const others = Object.entries(board.other_sets).map(([name, count]) => `${name} (${count})`).join(", ");
+  const files = board.partial ? ["leaderboard.partial.md"] : ["leaderboard.md", "leaderboard.parquet"];
   fill(document.getElementById("foot"), {}, [
-    el("p", {}, "Every column names a metric of one protocol; numbers of different protocols are never ranked together. All numbers are also in ", link("leaderboard.parquet", "leaderboard.parquet"),
-      " and ", link("leaderboard.md", "leaderboard.md"), "; per-frame integers lie beside each run."),
+    el("p", {}, "Every column names a metric of one protocol; numbers of different protocols are never ranked together. Per-frame integers lie beside each run; the same tables stand in ",
+      files.map((name, i) => [i ? " and " : "", link(name, name)]), "."),
     others && el("p", {}, `Published numbers that are not shown, because no data set here corresponds to them: ${others}.`),
   ]);
 }

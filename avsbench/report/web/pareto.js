@@ -56,41 +56,45 @@ function paretoPlot(dataset, axis, metric, points, best, width) {
   const [x, y] = [scale(left, right, box.left, box.right, log), scale(low, high, box.bottom, box.top)];
   const ordered = [...points].sort((a, b) => a.x - b.x || a.y - b.y);
   const label = `${metric} against ${axis.label}. ${plural(points.length, "point")}; arrow keys move between them, Enter opens a row.`;
+  const names = labels(best, x, y, box);
   return svg("svg", { class: "pareto", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label, onkeydown: walk },
     axes({ x, y, box, xTicks: ticks(left, right, 6, log), yTicks: ticks(low, high, 5), xTitle: `${axis.label}${log ? " (log)" : ""}, ${axis.low ? "less is cheaper" : "more is faster"}`, yTitle: `${metric}, %` }),
     svg("path", { class: "front", d: steps(best.map((point) => [x(point.x), y(point.y)])) }),
-    ordered.map((point, i) => paretoPoint(dataset, axis, metric, point, x(point.x), y, box, best.includes(point), i === 0)),
-    labels(best, x, y, box));
+    ordered.map((point, i) => paretoPoint(dataset, axis, metric, point, x(point.x), y, box, { front: best.includes(point), named: names.has(point), first: i === 0 })),
+    [...names.values()]);
 }
 
-function paretoPoint(dataset, axis, metric, { row, x: cost, y: value, found }, x, y, box, onFront, first) {
+function paretoPoint(dataset, axis, metric, { row, x: cost, y: value, found }, x, y, box, is) {
   const interval = found.low === null ? "" : ` (${fixed(found.low)} to ${fixed(found.high)})`;
-  const words = `${row.name}: ${metric} ${fixed(value)}${interval}, ${axis.label} ${brief(cost)}${onFront ? ", on the front" : ""}`;
+  const words = `${row.name}: ${metric} ${fixed(value)}${interval}, ${axis.label} ${brief(cost)}${is.front ? ", on the front" : ""}`;
   const shape = row.setting === "zero-shot"
     ? svg("path", { class: "mark", d: `M${x} ${y(value) - 6.5}l6.5 6.5l-6.5 6.5l-6.5 -6.5z` })
     : svg("circle", { class: "mark", cx: x, cy: y(value), r: 5 });
   const end = x > (box.left + box.right) / 2;
-  return svg("a", { class: `spot ${row.setting}${onFront ? " on" : ""}`, href: addressOf({ open: row.id }), tabindex: first ? 0 : -1, "aria-label": words,
+  return svg("a", { class: `spot ${row.setting}${is.front ? " on" : ""}`, href: addressOf({ open: row.id }), tabindex: is.first ? 0 : -1, "aria-label": words,
     onclick: (event) => { event.preventDefault(); showRow(dataset, row); } },
     svg("title", {}, words),
     found.low !== null && svg("line", { class: "whisker", x1: x, x2: x, y1: y(found.low), y2: y(found.high) }),
     svg("circle", { class: "halo", cx: x, cy: y(value), r: 12 }), shape,
-    !onFront && svg("text", { class: "hint", x: end ? x - 12 : x + 12, y: y(value) + 4, "text-anchor": end ? "end" : "start" }, row.name));
+    !is.named && svg("text", { class: "hint", x: end ? x - 12 : x + 12, y: y(value) + 4, "text-anchor": end ? "end" : "start" }, row.name));
 }
 
-/** Names of the points on the front, those that would lie on another left out. */
+/** Point on the front -> its name: above or below it, right or left, where nothing else lies; else it has none. */
 function labels(best, x, y, box) {
-  const taken = [];
-  return best.map((point) => {
-    const wide = point.row.name.length * LETTER;
-    const [a, b] = [x(point.x), y(point.y)];
-    const end = a + 10 + wide > box.right;
-    const start = end ? a - 10 - wide : a + 10;
-    const free = start > 0 && taken.every(([from, to, at]) => to < start || from > start + wide || Math.abs(at - b) > 13);
-    if (!free) return null;
-    taken.push([start, start + wide, b]);
-    return svg("text", { class: "label", "aria-hidden": "true", x: end ? a - 10 : a + 10, y: b - 8, "text-anchor": end ? "end" : "start" }, point.row.name);
-  });
+  const taken = best.map((point) => ({ left: x(point.x) - 6, right: x(point.x) + 6, top: y(point.y) - 6, bottom: y(point.y) + 6 }));
+  const free = (spot) => spot.left > 0 && spot.right < box.right + 14 && taken.every((other) => (
+    spot.right < other.left || spot.left > other.right || spot.bottom < other.top || spot.top > other.bottom));
+  const names = new Map();
+  for (const point of best) {
+    const [a, b, wide] = [x(point.x), y(point.y), point.row.name.length * LETTER];
+    const spots = [[1, -9], [-1, -9], [1, 18], [-1, 18]].map(([side, down]) => (
+      { side, base: b + down, top: b + down - 11, bottom: b + down + 3, left: side > 0 ? a + 9 : a - 9 - wide, right: side > 0 ? a + 9 + wide : a - 9 }));
+    const spot = spots.find(free);
+    if (!spot) continue;
+    taken.push(spot);
+    names.set(point, svg("text", { class: "label", "aria-hidden": "true", x: a + 9 * spot.side, y: spot.base, "text-anchor": spot.side > 0 ? "start" : "end" }, point.row.name));
+  }
+  return names;
 }
 
 /** From point to point as on stairs: what lies below and beside the line is beaten. */

@@ -109,8 +109,10 @@ function tableHelp(dataset) {
         el("p", { class: "subhead" }, `Protocol ${protocol.name}: ${protocol.title}`), legend(names.filter((name) => protocol.metrics.includes(name)))]),
       used.length > 0 && [el("p", { class: "subhead" }, "Badges"), el("ul", { class: "legend" }, used.map((badge) => el("li", {}, badgeOf(badge), ` ${board.badges[badge]}`)))],
     ]),
-    fold("Take this table along", el("p", {}, "As LaTeX, CSV or Markdown: ", el("code", {}, `avsbench table --dataset ${dataset.name} --format latex`),
-      ". The address of this page keeps protocol, order, filters and comparison: copy it to share the view.")),
+    fold("Take this table along, or look closer", el("ul", { class: "legend" },
+      el("li", {}, "As LaTeX, CSV or Markdown: ", el("code", {}, `avsbench table --dataset ${dataset.name} --format latex`), "."),
+      el("li", {}, "The address of this page keeps protocol, order, filters and comparison: copy it to share the view."),
+      el("li", {}, "Two rows clip by clip: ", el("code", {}, "avsbench compare"), ". Pictures, sound and masks of every run: ", el("code", {}, "snakemake --cores 2 explorer"), "; then a row links to them."))),
   ];
 }
 
