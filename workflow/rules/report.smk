@@ -11,11 +11,15 @@ rule:
             PATHS.scores(r.dataset, r.variant, r.seed, ensemble=r.ensemble)
             for r in PLAN.rows
         ],
+        draws=[
+            PATHS.draws(r.dataset, r.variant, r.seed, ensemble=r.ensemble)
+            for r in PLAN.rows
+        ],
         conditions=PLAN.condition_scores,
         submissions=[
             file(r.dataset, r.variant, r.seed)
             for r in PLAN.submissions
-            for file in (PATHS.run_json, PATHS.scores)
+            for file in (PATHS.run_json, PATHS.draws, PATHS.scores)
         ],
         complete=[PATHS.complete(dataset, "test") for dataset in PLAN.datasets],
     output:
@@ -25,6 +29,7 @@ rule:
                 PLAN.page(extension),
                 caption=f"../report/{'study' if PLAN.study else 'leaderboard'}.rst",
                 category="Studies" if PLAN.study else "Leaderboard",
+                labels={"page": {"md": "Markdown", "html": "web page"}[extension]},
             )
             for name, extension in PLAN.pages.items()
         },
