@@ -40,8 +40,9 @@ def write_leaderboard(*, paths: Paths, partial: bool = False, **options) -> str:
             write_table(robustness.robustness_table(read.heard), paths.robustness())
         else:  # of an earlier configuration
             Path(paths.robustness()).unlink(missing_ok=True)
+    write_page(render_markdown(read.board), target, read.board.complete, read.board.planned)
     write_html(read, paths)
-    return write_page(render_markdown(read.board), target, read.board.complete, read.board.planned)
+    return target
 
 
 def read_leaderboard(
