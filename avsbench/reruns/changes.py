@@ -49,9 +49,9 @@ def changes(reason: str, made: Mapping[str, dict], known: Mapping[str, dict]) ->
         files = _listed(sentence.partition(": ")[2])
         match kind:
             case "missing":
-                found.append(Change(kind, f"{files} does not exist, or only half of it"))
+                found.append(Change(kind, f"missing: {files}"))
             case "newer":
-                found.append(Change(kind, f"{files} is newer"))
+                found.append(Change(kind, f"newer than what was made of it: {files}"))
             case "follows":
                 found.append(Change(kind, "what it reads is made again"))
             case "inputs":

@@ -1,6 +1,7 @@
 """What would run again, by run and by data set, and because of what."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -87,9 +88,9 @@ def told(groups: list[Group]) -> str:
     if not groups:
         return "Nothing would run: everything that is asked for is there, and made by today's code and settings."
     total = sum(stage.jobs for group in groups for stage in group.stages)
-    lines = [f"{total} job{'s' if total > 1 else ''} would run (asking changed nothing)."]
+    lines = [f"{total} job{'s' if total > 1 else ''} would run; nothing was run or changed."]
     for group in groups:
-        lines += ["", "; ".join(group.places)]
+        lines += ["", *textwrap.wrap("; ".join(group.places), 120, break_on_hyphens=False)]
         for stage in group.stages:
             for cause, lead in zip(stage.causes, [f"{stage}:", *[""] * len(stage.causes)], strict=False):
                 lines.append(f"  {lead:{len(str(stage)) + 1}} {cause.words}")
