@@ -25,7 +25,7 @@ plain sentences in which `backticks` mark code and **asterisks** what is importa
                       runs: [{seed, code, finished, device, record, frames, log, curve, explorer}]: addresses of
                       run.json, the per-frame table, the training log and the explorer's page (null where there is
                       none); curve as of `curves.curve`, or null}]
-        absent      [{name, seed, setting, status: failed | not run | skipped, reason, log: address or null}]
+        absent      [{name, seed, setting, status: failed | running | not run | skipped, reason, log: address or null}]
         pairs       {metric: [[i, j, low, high]]}: bounds of row i minus row j (95 % of paired draws of clips), i < j in
                     the order of `rows`, for the metric that ranks a protocol; "clear" where 0 lies outside
         published   [{method, venue, year, backbone, pretrained, size, setting, protocol, metric: as printed, ours: our
