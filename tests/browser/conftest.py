@@ -40,13 +40,18 @@ class Watch:
             self.errors.append(f"{message.text} ({message.location.get('url')}:{message.location.get('lineNumber')})")
 
 
+def installed() -> str | None:
+    """The program of the system's Chromium."""
+    return os.environ.get("AVSBENCH_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator:
     """The system's Chromium; the package's scope ends playwright's event loop before other tests begin."""
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'"
     )
-    program = os.environ.get("AVSBENCH_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = installed()
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} on the PATH; AVSBENCH_CHROMIUM may name one")
     with sync_api.sync_playwright() as playwright:

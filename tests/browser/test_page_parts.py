@@ -1,9 +1,12 @@
 """What stands around the ranked table: head, runs of a row, drawings, published numbers, what has no score."""
 
+from pathlib import Path
+
 import pytest
 
 from avsbench.plan import Run
 from avsbench.report.leaderboard import write_leaderboard
+from avsbench.report.web.embed import read_embedded
 from tests.browser.boards import board, show
 from tests.browser.conftest import address
 from tests.unit.report_runs import make_run, paths_in
@@ -159,13 +162,32 @@ def test_without_scripts_the_page_points_to_the_markdown(browser, tmp_path, page
     context.close()
 
 
+def keys(data: object, name: str = "") -> dict[str, set]:
+    """Keys of every kind of dict in a page's data, but of those whose keys are names."""
+    found: dict[str, set] = {}
+    if isinstance(data, dict):
+        if name not in {"metrics", "badges", "other_sets", "grids", "common", "512", "pairs", "places", "conditions"}:
+            found[name] = set(data)
+        items = data.items()
+    else:
+        items = [(name, each) for each in data] if isinstance(data, list) else []
+    for key, value in items:
+        for kind, inside in keys(value, key).items():
+            found[kind] = found.get(kind, inside) | inside
+    return found
+
+
 def test_a_real_leaderboard_becomes_a_page(page, tmp_path):
     paths = paths_in(tmp_path)
     runs = [Run("s4", "tpavi-r50", seed) for seed in ("0", "1")] + [Run("ms3", "etavs-r50", "0")]
     for n, run in enumerate(runs):
         make_run(paths, run, values={"miou": 0.5 + n / 100})
     write_leaderboard(runs=[*runs, Run("ms3", "tpavi-r50", "0")], paths=paths)
-    page.goto(address(paths.leaderboard("html")))
+    file = paths.leaderboard("html")
+    made_up, real = keys(board(rows=2, datasets=1, robustness=None)), keys(read_embedded(Path(file).read_text()))
+    for kind in ("", "datasets", "settings", "protocols", "rows", "cost", "runs", "absent", "published", "unknown"):
+        assert made_up[kind] == real[kind], f"tests make up other data than the leaderboard gives: {kind}"
+    page.goto(address(file))
     assert page.locator("nav a").all_inner_texts() == ["S4", "MS3"]
     assert page.locator(".ranking tbody th[scope=row] .opener").all_inner_texts() == ["tpavi-r50"]
     assert "50.50 ± 0.71" in page.locator(".ranking").inner_text()

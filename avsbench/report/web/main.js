@@ -2,6 +2,7 @@
 
 const board = JSON.parse(document.getElementById("data").textContent);
 const views = [...board.datasets.map(({ name, title }) => ({ name, title })), ...(board.robustness ? [{ name: ROBUST, title: board.robustness.title }] : [])];
+const { title } = document;
 let section = null;
 
 function drawHead() {
@@ -43,6 +44,7 @@ function drawView(moved) {
   section = board.robustness && (state.data === ROBUST || !dataset) ? robustSection(board.robustness) : dataset ? datasetSection(dataset) : emptySection();
   document.getElementById("main").replaceChildren(section);
   section.draw?.();
+  document.title = `${section.querySelector("h2").textContent} – ${title}`;
   drawLinks();
   if (moved && before !== section.id) {
     const heading = section.querySelector("h2");
@@ -50,6 +52,11 @@ function drawView(moved) {
     document.querySelector("nav").scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
     announce(heading.textContent);
   }
+}
+
+/** Open a row of the section on the page, and go there. */
+function showRow(row) {
+  section.show(row);
 }
 
 function emptySection() {
@@ -67,7 +74,6 @@ function drawFoot() {
   ]);
 }
 
-showRow = (_, row) => section.show(row);
 drawHead();
 drawFoot();
 drawView(false);

@@ -42,11 +42,11 @@ function paretoFigure(dataset, protocol, rows, width, onchoose) {
   const warning = devices.size > 1 && ["frames_per_second", "memory_mb", "train_minutes"].includes(axis.key)
     ? " Measured on several devices: these numbers do not compare between them." : "";
   return el("figure", { class: "card" }, choice,
-    points.length > 0 && paretoPlot(dataset, axis, metric, points, best, width),
+    points.length > 0 && paretoPlot(axis, metric, points, best, width),
     el("figcaption", {}, caption + warning));
 }
 
-function paretoPlot(dataset, axis, metric, points, best, width) {
+function paretoPlot(axis, metric, points, best, width) {
   const height = Math.min(Math.max(width * 0.62, 260), 400);
   const box = { left: 46, right: width - 16, top: 30, bottom: height - 46 };
   const xs = points.map((point) => point.x);
@@ -60,11 +60,11 @@ function paretoPlot(dataset, axis, metric, points, best, width) {
   return svg("svg", { class: "pareto", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label, onkeydown: walk },
     axes({ x, y, box, xTicks: ticks(left, right, 6, log), yTicks: ticks(low, high, 5), xTitle: `${axis.label}${log ? " (log)" : ""}, ${axis.low ? "less is cheaper" : "more is faster"}`, yTitle: `${metric}, %` }),
     svg("path", { class: "front", d: steps(best.map((point) => [x(point.x), y(point.y)])) }),
-    ordered.map((point, i) => paretoPoint(dataset, axis, metric, point, x(point.x), y, box, { front: best.includes(point), named: names.has(point), first: i === 0 })),
+    ordered.map((point, i) => paretoPoint(axis, metric, point, x(point.x), y, box, { front: best.includes(point), named: names.has(point), first: i === 0 })),
     [...names.values()]);
 }
 
-function paretoPoint(dataset, axis, metric, { row, x: cost, y: value, found }, x, y, box, is) {
+function paretoPoint(axis, metric, { row, x: cost, y: value, found }, x, y, box, is) {
   const interval = found.low === null ? "" : ` (${fixed(found.low)} to ${fixed(found.high)})`;
   const words = `${row.name}: ${metric} ${fixed(value)}${interval}, ${axis.label} ${brief(cost)}${is.front ? ", on the front" : ""}`;
   const shape = row.setting === "zero-shot"
@@ -72,7 +72,7 @@ function paretoPoint(dataset, axis, metric, { row, x: cost, y: value, found }, x
     : svg("circle", { class: "mark", cx: x, cy: y(value), r: 5 });
   const end = x > (box.left + box.right) / 2;
   return svg("a", { class: `spot ${row.setting}${is.front ? " on" : ""}`, href: addressOf({ open: row.id }), tabindex: is.first ? 0 : -1, "aria-label": words,
-    onclick: (event) => { event.preventDefault(); showRow(dataset, row); } },
+    onclick: (event) => { event.preventDefault(); showRow(row); } },
     svg("title", {}, words),
     found.low !== null && svg("line", { class: "whisker", x1: x, x2: x, y1: y(found.low), y2: y(found.high) }),
     svg("circle", { class: "halo", cx: x, cy: y(value), r: 12 }), shape,

@@ -1,7 +1,5 @@
 // The section of a data set: its parts, and what is drawn anew when the reader chooses something.
 
-let showRow = () => {}; // opens a row of the section on the page
-
 function datasetSection(dataset) {
   const host = (name) => el("div", { class: name });
   const [summary, ranking, slopes, pareto, costs] = ["summary", "ranking", "slope-host", "pareto-host", "costs"].map(host);
