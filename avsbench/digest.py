@@ -41,6 +41,7 @@ STAGES = {
     "features": ["avsbench.store.features", "avsbench.datasets"],
     "index": ["avsbench.store.index"],
     "check_split": ["avsbench.store.complete"],
+    "verify": ["avsbench.datasets.verify_report", "avsbench.datasets"],
     "negatives": ["avsbench.store.offscreen"],
     "pretrain": ["avsbench.engine.pretrain"],
     "train": ["avsbench.engine.train"],

@@ -26,6 +26,41 @@ rule acquire:
         "--threads {threads} --log {log}"
 
 
+# `snakemake -- verified` checks every clip of the data sets; what is wrong with them is no failure but the result.
+rule verify_data:
+    input:
+        PATHS.acquired("{dataset}"),
+    output:
+        report(
+            PATHS.verified("{dataset}", "txt"),
+            caption="../report/verified.rst",
+            category="Data",
+            labels={"data set": "{dataset}"},
+        ),
+        PATHS.verified("{dataset}", "parquet"),
+    log:
+        PATHS.log("verify", "{dataset}"),
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        options=OPTIONS,
+        code=digest.stage("verify"),
+    message:
+        "check every clip of {wildcards.dataset}"
+    shell:
+        "avsbench verify-data --dataset {wildcards.dataset} --jobs {threads} {params.options} --log {log} "
+        "|| [ $? -eq 1 ]"
+
+
+rule verified:
+    input:
+        [PATHS.verified(dataset, "txt") for dataset in PLAN.datasets],
+
+
 for DATASET in cards.dataset_cards():
 
     rule:
