@@ -62,7 +62,7 @@ DATA_FILES = {
     "report": ["report/*.jinja", "report/*.csv", "report/web/*.jinja", "report/web/*.css", "report/web/*.js"],
     "study": ["report/*.jinja"],
     "figures": ["report/*.csv"],
-    "explorer": [f"report/explorer/*.{kind}" for kind in ("jinja", "css", "js")] + ["report/web/dom.js"],
+    "explorer": [f"report/explorer/*.{kind}" for kind in ("jinja", "css", "js")] + ["report/web/colours.css", "report/web/dom.js"],
     **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
 }
 """Files beside the code, relative to the package, that a stage renders."""

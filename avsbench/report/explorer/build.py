@@ -69,8 +69,10 @@ def explore(folder: str, paths: Paths) -> str:
         clips = _write_clips(new, reader, negatives, scores, stored_truth(paths, card))
         write_script(new / "scores.js", about | {"scores": [scores.clips[clip] for clip in clips]})
         (new / "about.json").write_text(json.dumps(about, indent=1) + "\n")
-        shared = os.path.relpath(Path(paths.explorer(card.name)).parent, Path(files.explorer).parent)
-        write_page(new / "index.html", about["name"], Path(shared).as_posix(), titled(card.title, paths.scale))
+        links = {"shared": Path(paths.explorer(card.name)).parent, "board": Path(paths.leaderboard("html"))}
+        here = Path(files.explorer).parent
+        links = {name: Path(os.path.relpath(path, here)).as_posix() for name, path in links.items() if path.exists()}
+        write_page(new / "index.html", about["name"], links, titled(card.title, paths.scale))
     list_runs(card, paths)
     return files.explorer
 

@@ -11,7 +11,7 @@ class Explorer {
     this.player = new Player((frame) => this.turn(frame));
     this.list = new ClipList(shared, (n) => this.go({ clip: n, frame: 0 }), () => this.place());
     this.parts = Object.fromEntries(["title", "about", "views", "legend", "panels", "strips", "numbers", "problems"].map((name) => [name, document.getElementById(name)]));
-    document.getElementById("filters").append(this.list.node, this.list.count, this.list.list, this.list.meaning);
+    document.getElementById("filters").append(this.list.node, this.list.count, this.list.meaning, this.list.list);
     document.getElementById("sound").append(this.player.audio);
     const wide = matchMedia("(min-width: 64rem)"), choice = document.getElementById("choice");
     const fold = () => { choice.open = wide.matches; };
