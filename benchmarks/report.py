@@ -5,8 +5,8 @@
 The runs are made up (`benchmarks.invented`): record, scores of all protocols, draws of the clips, a training log of 600
 lines, and on S4 and MS3 scores under three other sounds. Measured is all that the last rule of the workflow does, in a
 process that has imported what it needs: read all files, and write the tables, the Markdown and the page. Then headless
-Chromium opens the page, a few times, and the page says when all was drawn. Exits with 1 when a bar is missed: 10 s, 3 MB
-and 1 s.
+Chromium opens the page, a few times, and the page says when all was drawn. Exits with 1 when a bar is missed: 10 s,
+3 MB and 1 s.
 """
 
 import argparse

@@ -19,6 +19,7 @@ def project(tmp_path, monkeypatch):
         "report/__init__.py": "",
         "report/leaderboard.py": "def write():\n    return 'table'\n",
         "report/table.jinja": "| a | b |",
+        "report/web/style.css": "main { color: black }",
     }.items():
         path = package / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,10 +63,11 @@ def test_comments_and_docstrings_do_not_count(project):
     assert stages() == before
 
 
-def test_a_template_changes_the_report_alone(project):
+@pytest.mark.parametrize(("file", "old", "new"), [("table.jinja", "| b |", "| c |"), ("web/style.css", "black", "red")])
+def test_a_template_or_a_style_changes_the_report_alone(project, file, old, new):
     package, stages = project
     train, report = stages()
-    edit(package / "report/table.jinja", "| b |", "| c |")
+    edit(package / "report" / file, old, new)
     assert stages()[0] == train
     assert stages()[1] != report
 
