@@ -58,11 +58,12 @@ STAGES = {
 """Stage -> entry modules. `train`, `predict` and `conditions` add the files of the method."""
 
 _VPO_TABLES = ["datasets/vpo_build/*.yaml"]
+_SHARED_WITH_PAGE = ["report/web/colours.css", "report/web/dom.js"]
 DATA_FILES = {
     "report": ["report/*.jinja", "report/*.csv", "report/web/*.jinja", "report/web/*.css", "report/web/*.js"],
     "study": ["report/*.jinja"],
     "figures": ["report/*.csv"],
-    "explorer": [f"report/explorer/*.{kind}" for kind in ("jinja", "css", "js")] + ["report/web/colours.css", "report/web/dom.js"],
+    "explorer": [*(f"report/explorer/*.{kind}" for kind in ("jinja", "css", "js")), *_SHARED_WITH_PAGE],
     **dict.fromkeys(("vpo_sources", "vpo_candidates", "vpo_audio_pool", "vpo_build"), _VPO_TABLES),
 }
 """Files beside the code, relative to the package, that a stage renders."""
