@@ -1,6 +1,6 @@
 # The weights of a run under sounds that do not belong to the pictures -> a prediction file and scores each. Pictures,
-# and what is derived of them alone, are those of `predict`; front ends, and features made from sound, are computed within
-# the job. An ensemble is heard in the job of the best of its members, which saves two jobs a run.
+# and what is derived of them alone, are those of `predict`; front ends, and features made from sound, are computed
+# within the job. An ensemble is heard in the job of the best of its members, which saves two jobs a run.
 
 
 rule negatives:
