@@ -73,6 +73,7 @@ def dataset(name: str, rows: int, seeds: int, chance: random.Random) -> dict:
              "reason": f"{status}: a reason", "log": log}
             for status, log in (("failed", "mini/log.txt"), ("not run", None), ("skipped", None))
         ],
+        "cost_notes": ["Parameters include frozen encoders.", "Mean over seeds."],
         "pairs": {protocol["ranks_by"]: pairs(made, protocol["ranks_by"]) for protocol in PROTOCOLS},
         "published": [
             printed, printed | {"metric": "F", "protocol": "B", "published": "84.80"},

@@ -49,6 +49,7 @@ def test_numbers_are_those_of_the_tables(paths):
     assert row["places"] == {"A": 2, "B": 1, "D": 1}
     assert row["cost"]["parameters"] == 2_500_000
     assert row["cost"]["train_minutes"] == 2.0
+    assert all(note in text for note in data_of(paths, runs)["datasets"][0]["cost_notes"])
     assert only(data_of(paths, runs), "tpavi-pvt")["grids"]["common"]["miou"]["spread"] is None
 
 

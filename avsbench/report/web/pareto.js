@@ -128,7 +128,6 @@ function costTable(dataset, groups) {
   if (!costed.length) return null;
   return [
     freeTable({ caption: "Parameters and cost, mean over seeds", columns, groups: costed, name: "cost ", quiet: true }),
-    el("p", { class: "small" }, "Parameters include frozen encoders. GFLOPs count two per multiply-add, on real frames, without what is "
-      + "cached of encoders. Training includes validation. Frames/s of predicting, network alone; peak memory of the GPU where one is used, else of the process."),
+    el("p", { class: "small" }, dataset.cost_notes.join(" ")),
   ];
 }

@@ -25,6 +25,7 @@ plain sentences in which `backticks` mark code and **asterisks** what is importa
                       runs: [{seed, code, finished, device, record, frames, log, curve, explorer}]: addresses of
                       run.json, the per-frame table, the training log and the explorer's page (null where there is
                       none); curve as of `curves.curve`, or null}]
+        cost_notes  [text]: how the columns of cost were measured
         absent      [{name, seed, setting, status: failed | running | not run | skipped, reason, log: address or null}]
         pairs       {metric: [[i, j, low, high]]}: bounds of row i minus row j (95 % of paired draws of clips), i < j in
                     the order of `rows`, for the metric that ranks a protocol; "clear" where 0 lies outside
@@ -135,6 +136,7 @@ def dataset(
             for i, entry in enumerate(entries)
         ],
         "absent": [_absent(each, paths) for each in tables.by_status(absent)],
+        "cost_notes": tables.cost(ours).notes if (ours := [each for each in entries if not each.external]) else [],
         "pairs": {each["ranks_by"]: _pairs(entries, each["ranks_by"]) for each in known},
         **published_numbers(card, entries),
     }
