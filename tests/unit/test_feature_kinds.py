@@ -19,7 +19,8 @@ from avsbench.features.settings import check_card, resolve, scale_defaults
 from avsbench.media import front_ends
 from avsbench.paths import Paths
 from avsbench.plan import Plan
-from avsbench.report.failures import _stages, find_failures
+from avsbench.report.failures import find_failures
+from avsbench.report.failures import stages as stages_of
 from avsbench.report.verify import masks_as_published
 from tests.unit.small_method import write_method
 
@@ -350,7 +351,7 @@ def write(file, text="{}"):
 def test_weights_of_a_feature_are_named_where_they_failed(tmp_path, seeing, scale, of):
     seeing(["heatmap"], trainable=False)
     plan = planned(tmp_path, scale)
-    stages = list(_stages(plan, plan.runs[0]))
+    stages = list(stages_of(plan, plan.runs[0]))
     names = [stage for stage, *_ in stages]
     assert names.index("audio") < names.index("pretrained encoder") < names.index("features")
     log = next(log for stage, _, log in stages if stage == "pretrained encoder")
@@ -366,7 +367,7 @@ def test_weights_of_a_feature_are_named_where_they_failed(tmp_path, seeing, scal
 def test_arrays_that_went_are_no_failure(tmp_path, seeing):
     seeing(["image_embedding"], trainable=False)
     plan = planned(tmp_path, temporary=["image_embedding"])
-    stages = list(_stages(plan, plan.runs[0]))
+    stages = list(stages_of(plan, plan.runs[0]))
     for _, outputs, _ in stages[:-1]:
         for file in outputs:
             write(file)
