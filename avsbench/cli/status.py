@@ -127,3 +127,4 @@ def accept(args) -> None:
     plan, keys = _asked(args)
     for change in accept_run(plan, args.folder, _call(args, keys), args.reason):
         log.info("accepted: %s", change)
+    log.info("the next workflow shows it on the leaderboard")

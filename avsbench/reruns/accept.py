@@ -146,7 +146,8 @@ def _mark(plan: Plan, names: tuple[str, str, str], record: dict, causes: list[Ch
     now = plan.train_code(*names[:2])
     since = []
     if record["code"] != now:
-        since.append(code_change(record["code"], now, {**read_code(plan), **digest.made()}).words)
+        known = {**read_code(plan), **digest.made()}
+        since.append(code_change(record["code"], now, known, record.get("git")).words)
     recipe = list(differences(record["recipe"], plan.recipe(*names[:2])))
     since += [f"the recipe changed: {', '.join(recipe)}"] if recipe else []
     others = [*record.get("accepted", {}).get("changes", ()), *(cause.words for cause in causes)]

@@ -67,10 +67,11 @@ def changes(reason: str, made: Mapping[str, dict], known: Mapping[str, dict]) ->
     return found
 
 
-def code_change(before: str, now: str, known: Mapping[str, dict]) -> Change:
-    """What the modules behind two source digests say."""
+def code_change(before: str, now: str, known: Mapping[str, dict], commit: str | None = None) -> Change:
+    """What the modules behind two source digests say; where they were not recorded, the commit of then must do."""
     if before not in known or now not in known:
-        return Change("code", "the code changed (where, was not recorded then)")
+        since = f" since commit {commit[:7]}" if commit else ""
+        return Change("code", f"the code changed{since} (which modules, was not recorded then)")
     old, new = known[before], known[now]
     names = [f"{name} (new)" for name in new if name not in old]
     names += [f"{name} (gone)" for name in old if name not in new]
@@ -100,7 +101,8 @@ def _parameters(sentence: str, known: Mapping[str, dict]) -> list[Change]:
         else:
             found += _paired([form(each) for each in old], [form(each) for each in new])
     if before or now:
-        found.append(Change("settings", _short(f"settings: {_value(before)} → {_value(now)}")))
+        old, new = (", ".join(map(_value, side)) or "nothing" for side in (before, now))
+        found.append(Change("settings", f"settings: {old} → {new}"))
     return found
 
 

@@ -95,7 +95,13 @@ def test_words_that_are_not_known_are_passed_on(sentence):
 
 
 def test_code_that_was_not_recorded_is_said_to_be_unknown():
-    assert "was not recorded" in code_change("f" * 16, NEW, KNOWN).words
+    assert code_change("f" * 16, NEW, KNOWN).words == "the code changed (which modules, was not recorded then)"
+    assert "since commit 0123456 (" in code_change("f" * 16, NEW, KNOWN, "0123456789abcdef+changes").words
+
+
+def test_lists_and_numbers_are_told_as_they_are():
+    assert words(said([], [["tpavi-r50 on ms3, seed 0"]])) == ['settings: nothing → ["tpavi-r50 on ms3, seed 0"]']
+    assert words(said([4], [16])) == ["settings: 4 → 16"]
 
 
 def test_nothing_differs_between_equals():
