@@ -8,9 +8,8 @@ from pathlib import Path
 POINTS = 60
 """A curve has no more."""
 _TRAIN = re.compile(
-    rb'^\{"kind": "train", "time": "[^"]*", "epoch": (\d+), "step": (\d+), "at": [^,]*, '
-    rb'"loss": (-?[\d.]+(?:e[+-]?\d+)?),',
-    re.MULTILINE,
+    rb'\{"kind": "train", "time": "[^"]*", "epoch": (\d+), "step": (\d+), "at": [^,]*, '
+    rb'"loss": (-?[\d.]+(?:e[+-]?\d+)?),'
 )
 """A line of a log as `avsbench.engine.trainlog` writes it, up to a loss that is finite. A page reads hundreds of logs
 of hundreds of lines; parsing each line in whole takes ten times as long."""
@@ -53,19 +52,19 @@ def curve(record: dict, log: str | Path) -> dict | None:
 
 def _losses(log: str | Path) -> dict[int, float]:
     """Epoch -> mean loss over its steps; empty without a log. A line that a kill broke off is left out."""
-    sums: dict[int, list[float]] = {}
+    sums: dict[bytes, list[float]] = {}
     last = 0
     try:
         content = Path(log).read_bytes()
     except FileNotFoundError:
         return {}
-    for line in _TRAIN.finditer(content):
-        epoch, step, loss = int(line[1]), int(line[2]), float(line[3])
+    for epoch, end, loss in _TRAIN.findall(content):
+        step = int(end)
         steps, last = max(step - last, 1), step  # a line is the mean over the steps since the one before
         total = sums.setdefault(epoch, [0.0, 0])
-        total[0] += steps * loss
+        total[0] += steps * float(loss)
         total[1] += steps
-    return {epoch: total / steps for epoch, (total, steps) in sums.items()}
+    return {int(epoch): total / steps for epoch, (total, steps) in sums.items()}
 
 
 def _mean(values: list[float]) -> float | None:
