@@ -34,7 +34,7 @@ function columnsOf(dataset, protocol, rows, onopen) {
   return [
     {
       key: "place", label: "rank", numeric: true, sticky: "first", value: (row) => row.places[protocol.name], first: "asc",
-      cell: (row) => [String(row.places[protocol.name] ?? NOTHING), headline ? null : moveOf(moves.get(row.id), dataset.protocols[0].name)],
+      cell: (row) => [String(row.places[protocol.name] ?? NOTHING), headline ? null : " ", headline ? null : moveOf(moves.get(row.id), dataset.protocols[0].name)],
     },
     {
       key: "name", label: "method", head: true, sticky: "second", value: (row) => row.name,
