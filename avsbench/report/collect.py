@@ -46,7 +46,8 @@ class RunResult:
         parameters, trainable: numbers of parameters, frozen encoders included; None where others predicted.
         train_seconds: training and validation; None where nothing was trained.
         frames_per_second: of predicting; None where it was not stored.
-        gflops_per_frame: of predicting, 10^9 operations, a multiply-add being two; None where it was not counted.
+        gflops_per_frame: of predicting, 10^9 operations, a multiply-add being two; None where it was not counted, or
+            where nothing but features computes.
         memory_mb: peak in 10^6 bytes, of the GPU where one was used, else of the process.
         code: digest of the source that made the run.
         device: name of the device.
@@ -211,7 +212,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             finished=record.get("finished") or "-",
             link=link_to(file, paths),
             accepted=_accepted(record),
-            gflops_per_frame=grids[GRID].get("gflops_per_frame"),
+            gflops_per_frame=_operations(grids[GRID], record),
             draws_file=paths.draws(run.dataset, run.variant, run.seed, ensemble=run.ensemble),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -290,6 +291,12 @@ def _accepted(record: dict) -> str | None:
         return None
     reason = f"; {mark['reason']}" if mark["reason"] else ""
     return f"{mark['date'][:10]}: {'; '.join(mark['changes'])}{reason}"
+
+
+def _operations(scores: dict, record: dict) -> float | None:
+    """Counted ones. Not the 0 of a method whose networks all made features, in another stage: it is not for nothing."""
+    counted = scores.get("gflops_per_frame")
+    return None if counted == 0 and record.get("features") else counted
 
 
 def _train_seconds(record: dict) -> float | None:

@@ -125,6 +125,20 @@ def test_the_long_table_has_ends_run_by_run(paths):
     assert pd.isna(table.loc["tpavi-pvt", "0", "fscore_b4"]["low"])
 
 
+def test_no_network_of_its_own_is_not_for_nothing(tmp_path):
+    """All that computes in such a method made its features: 0 operations would call it the cheapest of all."""
+    paths = paths_in(tmp_path)
+    boxes = Run("s4", "sam4avs-heatmap-box", "none", features=("felzenszwalb",))
+    made = {"generator": "felzenszwalb", "stored": "felzenszwalb", "options": {}, "pictures": "stored"}
+    for run, features in ((boxes, {"features": {"proposals": made | {"weights_digest": None}}}), (OLD, {})):
+        make_run(paths, run, **features)
+        document = json.loads(Path(paths.scores(*names(run))).read_text())
+        document["scores"][0]["gflops_per_frame"] = 0.0
+        Path(paths.scores(*names(run))).write_text(json.dumps(document))
+    found, _ = collect([boxes, OLD], [], paths)
+    assert [result.gflops_per_frame for result in found] == [None, 0]
+
+
 def test_damaged_draws_are_an_error_that_names_the_file(paths, tmp_path):
     broken = paths_in(tmp_path)
     scored(broken, BETTER, 0.8, clips=4)
