@@ -53,7 +53,7 @@ def write_figures(
 def _figures(board: Leaderboard) -> Iterator[tuple[str, str, Figure]]:
     """(kind, data set, figure), one after the other; without the rows that it needs there is no figure."""
     scale = board.board.scale
-    marks = style.Marks(dict.fromkeys(result.method for result in board.results if result.source is None))
+    marks = style.Marks(cards.method_cards())
     for dataset in dict.fromkeys(result.run.dataset for result in board.results):
         card = cards.dataset(dataset)
         found = groups(board, card)

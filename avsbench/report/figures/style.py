@@ -1,6 +1,7 @@
 """How figures look: sizes of a paper's columns, marks for grey print and any colour vision, files without a date."""
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from avsbench import cards
 from avsbench.paths import atomic
 from avsbench.report.tables import Entry
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every letter that a PDF gets
 
 ONE_COLUMN, TWO_COLUMNS = 3.3, 6.9
 """Widths in inches: those of the common templates of conferences, or a little less."""
@@ -101,10 +104,10 @@ def save(figure: Figure, files: Iterable[str | Path], title: str) -> None:
 
 
 class Marks:
-    """Colour and mark of each method, the same in every figure of a board.
+    """Colour and mark of each method, the same in every figure, whatever else is drawn.
 
     Args:
-        methods: names of all methods of the board; what others predicted is no method and gets a grey star.
+        methods: names of all methods that there are; what others predicted is no method and gets a grey star.
     """
 
     def __init__(self, methods: Iterable[str]):
