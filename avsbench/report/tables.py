@@ -265,8 +265,8 @@ def cost(rows: list[Entry]) -> Table:
         "Parameters include frozen encoders. Training includes validation. Frames per second of predicting, network "
         "alone; peak memory of the GPU where one is used, else of the process. Mean over seeds.",
         "GFLOPs of the network for a frame of the first test clip: convolutions, matrix products and attention, a "
-        "multiply-add being two. Front ends and features are made before: what makes them is in none of these columns, and "
-        "a method that only puts them together has no number.",
+        "multiply-add being two. Front ends and features are made before: what makes them is in none of these columns, "
+        "and a method that only puts them together has no number.",
     ]
     if any(entry.first.run.ensemble for entry in rows):
         notes.append("An ensemble: parameters of one member, its training, and frames per second of all together.")
