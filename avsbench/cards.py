@@ -224,9 +224,9 @@ def dataset_cards() -> dict[str, DatasetCard]:
     return cards
 
 
-def method_folders() -> list[Path]:
+def method_folders() -> tuple[Path, ...]:
     """Folders that hold methods: the project's `models/` and those of $AVSBENCH_MODELS (separated as in $PATH)."""
-    return list(_method_folders(PROJECT, os.environ.get("AVSBENCH_MODELS", "")))
+    return _method_folders(PROJECT, os.environ.get("AVSBENCH_MODELS", ""))
 
 
 @functools.cache  # asked thousands of times while planning: paths that are kept keep their hash

@@ -83,6 +83,7 @@ class Plan(Sources, FrontEnds, Features, Conditions):
         roots = {key: config[key] for key in ("data_root", "results_root", "weights_root") if key in config}
         self.paths = Paths(self.scale, **roots)
         self.study = studies.study(config["study"]) if "study" in config else None
+        self._recipes: dict[tuple[str, str], dict] = {}
 
     @cached_property
     def image_size(self) -> int:
@@ -295,8 +296,11 @@ class Plan(Sources, FrontEnds, Features, Conditions):
 
     def recipe(self, dataset: str, variant: str) -> dict:
         """The resolved recipe of a run."""
-        found = cards.variant(variant)
-        return found.recipe(self.scale, dataset, self.config.get("overrides", {}).get(found.base))
+        if (dataset, variant) not in self._recipes:
+            found = cards.variant(variant)
+            override = self.config.get("overrides", {}).get(found.base)
+            self._recipes[dataset, variant] = found.recipe(self.scale, dataset, override)
+        return self._recipes[dataset, variant]
 
     def keep_best(self, dataset: str, variant: str) -> int:
         """How many epochs a training keeps; 1 also where the card has no recipe at this scale, so that none is run."""

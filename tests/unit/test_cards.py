@@ -106,8 +106,7 @@ def test_inputs_may_differ_between_variants(own_models):
     edit(own_models, "  mine: {", "  mine-stereo: {inputs: {front_ends: [cavp_mel_stereo]}}\n  mine: {")
     plain, stereo = cards.variant("mine"), cards.variant("mine-stereo")
     assert (plain.front_ends_on("avss"), stereo.front_ends_on("vpo_ms")) == (["cavp_mel"], ["cavp_mel_stereo"])
-    assert plain.needs_originals
-    assert stereo.needs_originals
+    assert [v.grids_on(cards.dataset("avss")) for v in (plain, stereo)] == [["common", "native"]] * 2
     assert plain.inputs == plain.method.inputs
 
 
