@@ -21,20 +21,20 @@ CONFIG = "config/config.yaml"
 
 def register(verbs: Verbs) -> None:
     added = verbs.verb("status", status, "say what is done, runs, failed or is missing; changes nothing")
-    added.add_argument("--study", help="of the runs of a study")
     added.add_argument("--why", action="store_true", help="what Snakemake would run, and because of what")
     added.add_argument("--format", default="table", choices=("table", "json"))
     added.add_argument(
         "--check", action="store_true", help="exit code 1 unless all is done (with --why: nothing to run)"
     )
-    _add_configfile(added)
+    _add_layers(added)
     added = verbs.verb("accept", accept, "keep the weights of a run though code or recipe changed; shown as such")
     added.add_argument("folder", metavar="RUN", help="folder of a run, e.g. results/mini/ms3/tpavi-r50/0")
     added.add_argument("--reason", default="", help="stands on the leaderboard")
-    _add_configfile(added)
+    _add_layers(added)
 
 
-def _add_configfile(added) -> None:
+def _add_layers(added) -> None:
+    added.add_argument("--study", help="of the runs of a study")
     added.add_argument(
         "--configfile", nargs="+", default=[], metavar="FILE", help="laid over the configuration, as Snakemake does"
     )
@@ -42,7 +42,7 @@ def _add_configfile(added) -> None:
 
 def _asked(args) -> tuple[Plan, dict]:
     """The plan of the workflow that Snakemake would see, called with the same files, and keys laid over these."""
-    keys = config_overrides(args) | ({"study": args.study} if getattr(args, "study", None) else {})
+    keys = config_overrides(args) | ({"study": args.study} if args.study else {})
     layers = [read_yaml(file, "config", partial=True) for file in args.configfile]
     return Plan(load_config(args.config, functools.reduce(cards.merge, [*layers, keys], {}))), keys
 

@@ -1,5 +1,6 @@
 """What `avsbench status --why` says that Snakemake would do, and what `avsbench accept` makes of it. Nothing trains."""
 
+import fcntl
 import json
 import os
 import sys
@@ -70,12 +71,17 @@ def lower(project):
     config.write_text(config.read_text() + "overrides: {tpavi-r50: {optimizer: {lr: 1.0e-5}}}\n")
 
 
+def lock(project):
+    """As a Snakemake that works on everything leaves it."""
+    (project.folder / ".snakemake/locks").mkdir(exist_ok=True)
+    for kind in ("input", "output"):
+        (project.folder / f".snakemake/locks/0.{kind}.lock").write_text(f"{FOLDER}/weights.safetensors\n")
+
+
 def test_it_names_modules_and_keys_and_changes_nothing_beside_another_snakemake(complete):
     complete.edit(LOSS, "\nimport", "\nEDITED = 1\nimport")
     lower(complete)
-    (complete.folder / ".snakemake/locks").mkdir(exist_ok=True)
-    for kind in ("input", "output"):  # of a Snakemake that works on everything
-        (complete.folder / f".snakemake/locks/0.{kind}.lock").write_text(f"{FOLDER}/weights.safetensors\n")
+    lock(complete)
     before = files(complete)
     groups = json.loads(verb(complete, "status", "--why", "--format", "json"))
     assert files(complete) == before
@@ -129,6 +135,16 @@ def test_accepted_weights_stay(trained):
     assert "those of its training again" in verb(trained, "accept", FOLDER)
     assert "accepted" not in read_record(trained)
     assert trained.planned() == {}
+
+
+def test_nothing_is_accepted_while_another_snakemake_works(trained):
+    lower(trained)
+    lock(trained)
+    with open(trained.folder / ".snakemake/avsbench.alive", "a") as alive:
+        fcntl.flock(alive, fcntl.LOCK_SH)  # otherwise the lock would be that of a dead one
+        before = files(trained)
+        assert "if another Snakemake runs here, accept when it has ended" in verb(trained, "accept", FOLDER, code=2)
+        assert files(trained) == before
 
 
 def test_weights_that_do_not_fit_are_refused(trained):
