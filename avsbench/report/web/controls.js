@@ -5,7 +5,7 @@ function controls(dataset, on) {
   return el("form", { class: "controls", "aria-label": "What the table shows", onsubmit: (event) => event.preventDefault() },
     protocolChoice(dataset, on),
     // On a phone the table comes first; what was chosen is never hidden.
-    el("details", { class: "more", open: innerWidth > 640 || state.find || state.hide || state.without || state.reference },
+    el("details", { class: "more", open: innerWidth > 640 || [state.find, state.hide, state.without, state.reference].some(Boolean) },
       el("summary", {}, "Filter and compare"),
       el("div", {}, finder(on), kindChoice(dataset, on), methodChoice(dataset, on), referenceChoice(dataset, on))));
 }
