@@ -239,11 +239,11 @@ def test_checkpoints_of_authors_are_judged_by_masks_as_published(tmp_path, capsy
 
 
 def test_the_stage_is_named_where_it_failed(tmp_path, seeing):
-    from avsbench.report.failures import _stages, find_failures
+    from avsbench.report.failures import find_failures, stages
 
     plan = planned(tmp_path)
     run = plan.runs[0]
-    for stage, outputs, log in _stages(plan, run):
+    for stage, outputs, log in stages(plan, run):
         if stage == "features":
             Path(log).parent.mkdir(parents=True, exist_ok=True)
             Path(log).write_text("the disk is full\n")

@@ -9,7 +9,7 @@ import pytest
 
 from avsbench import cards
 from avsbench.plan import Plan, Run
-from avsbench.report.failures import _stages, find_failures
+from avsbench.report.failures import find_failures, stages
 from avsbench.report.leaderboard import write_leaderboard
 from avsbench.report.stage import render
 from tests.unit.report_runs import make_run, paths_in, row_of, write
@@ -87,7 +87,7 @@ def test_one_that_failed_leaves_the_single_row(tmp_path):
     overrides = {"tpavi-r50": {"keep_best": 3}}
     plan = Plan({"scale": "mini", "runs": {"ms3": ["tpavi-r50"]}, "seeds": [0], "overrides": overrides, **roots})
     single, ensemble = plan.rows
-    for stage, outputs, log in _stages(plan, ensemble):
+    for stage, outputs, log in stages(plan, ensemble):
         if stage == "predict":
             write(log, "02.epoch0003.safetensors: not the weights of epoch 3\n")
             break

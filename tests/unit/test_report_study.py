@@ -118,9 +118,9 @@ def test_failures_are_visible_with_their_reason(study):
     finish(plan, {key: value for key, value in SCORES.items() if key[0] == "etavs-r50"})
     lost = next(run for run in plan.runs if "@" in run.variant)
     write(plan.paths.log("train", lost.dataset, lost.variant, lost.seed), "the loss is not finite at step 3\n")
-    from avsbench.report.failures import _stages
+    from avsbench.report.failures import stages
 
-    for stage, outputs, _ in _stages(plan, lost):
+    for stage, outputs, _ in stages(plan, lost):
         if stage == "train":
             break
         for file in outputs:
