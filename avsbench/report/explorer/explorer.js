@@ -173,7 +173,7 @@ class Explorer {
     if (this.view === "picture" || this.view === "truth") return [truth];
     return [truth, ...this.lanes.map((lane) => {
       const row = lane.run.views.indexOf(this.view);
-      return { ...lane, name: lane.run.name, layer: row < 0 ? null : row, missing: row < 0, grey: this.view === "errors" };
+      return { ...lane, name: lane.run.name, layer: row < 0 ? null : row, missing: row < 0, grey: row >= 0 && ["errors", "probability"].includes(this.view) };
     })];
   }
 

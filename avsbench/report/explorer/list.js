@@ -76,8 +76,12 @@ class ClipList {
     const button = this.list.querySelector(`[data-clip="${n}"]`);
     if (!button) return;
     button.setAttribute("aria-current", "true");
-    const box = this.list.getBoundingClientRect(), place = button.getBoundingClientRect();
-    if (place.top < box.top || place.bottom > box.bottom) this.list.scrollTop += place.top - box.top - box.height / 3;
+    const reach = () => {
+      const box = this.list.getBoundingClientRect(), place = button.getBoundingClientRect();
+      if (place.top < box.top || place.bottom > box.bottom) this.list.scrollTop += place.top - box.top - box.height / 3;
+    };
+    reach();
+    requestAnimationFrame(() => requestAnimationFrame(reach)); // entries that came into sight have their true height
   }
 
   /** The clip so many places after the one open; itself where there is none. */

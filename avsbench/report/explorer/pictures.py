@@ -33,7 +33,8 @@ def palette(classes: int) -> np.ndarray:
     from matplotlib import colormaps
 
     errors = [(*_rgb(colour), 190) for colour, _ in ERRORS.values()]
-    heat = [(*(round(255 * part) for part in colormaps["cividis"](step / (HEAT - 1))[:3]), 215) for step in range(HEAT)]
+    shades = colormaps["cividis"](np.linspace(0, 1, HEAT))[:, :3]
+    heat = [(*np.rint(255 * shade), 90 + 140 * step / (HEAT - 1)) for step, shade in enumerate(shades)]
     colours = class_colours(classes)
     areas, contours = ([(*colour, alpha) for colour in colours] for alpha in (150, 255))
     return np.array([(0, 0, 0, 0), *errors, (*_rgb(VOID_COLOUR), 170), *heat, *areas, *contours], np.uint8)
