@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from avsbench import cards, registry
-from avsbench.contract import IGNORE, Batch
+from avsbench.contract import IGNORE
 from avsbench.contract_checks.batches import take
 from avsbench.errors import AvsbenchError
+from tests.unit.batches import batch
 
 CARD = cards.method_cards()["avsegformer"]
 MODULE = registry.method_module(CARD)
@@ -23,23 +24,6 @@ def build(dataset="ms3", variant="avsegformer-r50", **options):
     torch.manual_seed(0)
     chosen = CARD.variants[variant]
     return registry.build(dataclasses.replace(chosen, options=chosen.options | options), dataset, "mini", 64)
-
-
-def batch(lengths=(5, 5), padded=5, size=64, annotated=None):
-    torch.manual_seed(1)
-    real = torch.tensor([[t < length for t in range(padded)] for length in lengths])
-    shape = real.shape
-    annotated = real if annotated is None else annotated
-    masks = torch.randint(0, 2, (*shape, size, size))
-    masks[~annotated] = IGNORE
-    return Batch(
-        frames=torch.randint(0, 256, (*shape, 3, size, size), dtype=torch.uint8),
-        real=real,
-        clip_ids=[f"clip{i}" for i in range(len(lengths))],
-        audio={"vggish_mel": torch.randn(*shape, 1, 96, 64) * real[:, :, None, None, None]},
-        masks=masks,
-        annotated=annotated,
-    )
 
 
 def first_only(clips=2, frames=5):
