@@ -42,7 +42,7 @@ function slopeFigure(dataset, lines, { title, rows }, width) {
 function slopePlot(dataset, lines, caption, width) {
   const last = dataset.protocols.length - 1;
   const longest = Math.max(...lines.map(({ name }) => name.length));
-  const left = Math.min(longest * LETTER + 36, width * 0.45);
+  const left = Math.min(longest * LETTER + 36, width * 0.5);
   const height = 40 + lines.length * STEP;
   const x = scale(0, last, left, width - 20);
   // Equal ranks share a number, not a spot in the drawing.

@@ -27,13 +27,14 @@ function table({ caption, columns, groups, sort = null, onsort = null, detail = 
 
 function headerCell(column, sort, onsort, name) {
   const attributes = { scope: "col", class: classes(column), title: column.help };
-  if (!column.value || !onsort) return el("th", attributes, column.label);
+  const label = column.label.split("_").flatMap((part, i) => (i ? ["_", el("wbr"), part] : [part])); // it may break there
+  if (!column.value || !onsort) return el("th", attributes, label);
   const active = sort?.key === column.key;
   if (active) attributes["aria-sort"] = sort.descending ? "descending" : "ascending";
   const descending = active ? !sort.descending : column.first === "desc";
   const arrow = el("span", { class: "arrow", "aria-hidden": "true" }, active ? (sort.descending ? "▼" : "▲") : "");
   const click = () => onsort(column.key, descending, column.label);
-  return el("th", attributes, el("button", { type: "button", onclick: click, "data-focus": `${name}sort ${column.key}` }, column.label, arrow));
+  return el("th", attributes, el("button", { type: "button", onclick: click, "data-focus": `${name}sort ${column.key}` }, label, arrow));
 }
 
 function bodyRows(row, columns, detail, mark) {
