@@ -24,6 +24,7 @@ from avsbench.report.explorer.scripts import read_script
 from avsbench.report.explorer.shared import share
 from avsbench.report.web.embed import embedded, read_embedded
 from tests.unit.explorer_runs import add_negative, add_run, build
+from tests.unit.report_runs import paths_in, write
 
 
 def opened(png: bytes) -> np.ndarray:
@@ -257,6 +258,14 @@ def test_the_verb_says_what_it_wrote_and_links_the_leaderboard(tmp_path, capsys)
     Path(Scored(folder).explorer).unlink()
     refresh_links(paths)
     assert read_embedded(page.read_text())["datasets"][0]["rows"][0]["runs"][0]["explorer"] is None
+
+
+def test_a_leaderboard_without_data_is_named(tmp_path):
+    paths = paths_in(tmp_path)
+    assert refresh_links(paths) is None
+    write(paths.leaderboard("html"), "<p>by hand</p>")
+    with pytest.raises(AvsbenchError, match=r"leaderboard.html: not a page of this version"):
+        refresh_links(paths)
 
 
 def test_the_scripts_name_every_view_and_error():

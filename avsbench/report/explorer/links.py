@@ -4,6 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from avsbench.errors import AvsbenchError
 from avsbench.paths import Paths, Scored, atomic
 from avsbench.report.web.embed import embedded, read_embedded
 
@@ -12,13 +13,21 @@ def refresh_links(paths: Paths) -> str | None:
     """Let leaderboard.html link to the explorers that exist now; returns its path, or None where there is no such page.
 
     Nothing else of the page changes: it may be that of another configuration, whose runs are not ours to judge.
+
+    Raises:
+        AvsbenchError: the page holds no data.
     """
     page = Path(paths.leaderboard("html"))
     with FileLock(page.with_name(f".{page.name}.lock")):  # two jobs may have written a page each
         if not page.is_file():
             return None
         text = page.read_text(encoding="utf-8")
-        data = read_embedded(text)
+        try:
+            data = read_embedded(text)
+        except ValueError as error:
+            raise AvsbenchError(
+                f"{page}: not a page of this version", found=error, hint="`avsbench leaderboard` writes it again"
+            ) from None
         before = embedded(data)
         for run in (run for dataset in data["datasets"] for row in dataset["rows"] for run in row["runs"]):
             if run["frames"]:  # <folder>/scores/<table>
