@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from avsbench.cli import main
+from avsbench.evaluation.submissions import Source
 from avsbench.paths import EXTERNAL, Scored
 from avsbench.plan import Run
 from avsbench.report.formats import csv, latex, markdown
@@ -68,9 +70,10 @@ def verb(tmp_path, monkeypatch):
     write(paths.predictions("s4", "tpavi-r50", "0", "silence"), "")
     other = Scored(paths.external("vpo_ss", "mynet"))
     write(other.scores, Path(scores).read_text())
-    source = {"name": "mynet", "made_by": "A. & B.", "paper": "their paper"}
+    source = Source(name="mynet", made_by="A. & B.", paper="their paper")
     about = {"dataset": "vpo_ss", "scale": "mini", "variant": EXTERNAL, "seed": "mynet", "image_size": 64, "code": "0"}
-    write(other.record, about | {"source": source, "clips_expected": 3, "finished": "-"})
+    about |= {"versions": {}, "parameters": {}, "clips_expected": 3, "finished": "-"}
+    write(other.record, about | {"source": asdict(source)})
     config = {"scale": "mini", "runs": {"s4": ["tpavi-r50"], "ms3": ["tpavi-r50"]}, "seeds": [0]}
     config |= {"data_root": paths.data_root, "results_root": paths.results_root, "weights_root": paths.weights_root}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
@@ -111,7 +114,7 @@ def test_what_there_is(verb, capsys):
 
 def test_a_data_set_that_only_submissions_have(verb, capsys):
     assert verb("--dataset", "vpo_ss", "--format", "csv") == 0
-    assert "mynet (external)" in capsys.readouterr().out
+    assert ",1,mynet (external),mini," in capsys.readouterr().out
     assert verb("--dataset", "vpo_ss", "--table", "Parameters and cost") == 2
     assert "vpo_ss: no table Parameters and cost" in capsys.readouterr().err
 

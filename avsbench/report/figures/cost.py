@@ -50,7 +50,8 @@ def draw(card: DatasetCard, groups: list[Group], marks: style.Marks, scale: str)
         _panel(axes, points, marks)
     panels[0].set_ylabel(label(name))
     panels[0].set_title(dataset_title(card, scale))
-    kinds = [Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front")]
+    fronts = any(_steps(pareto_front(points)) for points in shown.values())
+    kinds = [Line2D([], [], color=GREY, linewidth=0.9, label="Pareto front")] if fronts else []
     if len(rows) > FEW:
         methods = {style.method_title(entry): entry for entry in rows}
         kinds += [Line2D([], [], linestyle="", label=title, **marks.of(entry)) for title, entry in methods.items()]

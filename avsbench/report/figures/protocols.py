@@ -68,7 +68,7 @@ def order(entries: list[Entry], name: str) -> dict[str, tuple[int, int | None]]:
 def _line(axes, top: int, entry: Entry, names: list[str], places: dict, marks: style.Marks) -> None:
     """A mark with its number above it in each column where the row has a place, and strokes between them."""
     found = [places[name][entry.name] for name in names]
-    moves = len({place for _, place in found}) > 1
+    moves = len({place for _, place in found if place is not None}) > 1
     look = marks.of(entry)
     heights = [top + line if place is not None else math.nan for line, place in found]
     axes.plot(heights, color=look["color"] if moves else style.LIGHT, linewidth=1.3, zorder=2 if moves else 1)

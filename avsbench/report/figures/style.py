@@ -89,7 +89,7 @@ def new_figure(width: float, height: float) -> Figure:
     """A figure of a size in inches, its contents laid out without overlap; no window, no state of pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.04, hspace=0.04)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.04, hspace=0.04)
     return figure
 
 
