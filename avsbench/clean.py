@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avsbench import cards
+from avsbench.atomic import is_leftover
 from avsbench.datasets.acquire import only_links, sources
-from avsbench.paths import Paths, is_leftover
+from avsbench.paths import Paths
 from avsbench.plan import Plan
 
 _LOG = logging.getLogger(__name__)

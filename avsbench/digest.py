@@ -13,7 +13,10 @@ from avsbench.syntax import parsed
 
 PLUMBING = frozenset(
     ["avsbench"]
-    + [f"avsbench.{name}" for name in ("errors", "paths", "cards", "plan", "spec", "digest", "cli", "devices")]
+    + [
+        f"avsbench.{name}"
+        for name in ("errors", "paths", "atomic", "cards", "plan", "spec", "digest", "cli", "devices")
+    ]
     + [
         f"avsbench.{name}"
         for name in ("plan_features", "plan_front_ends", "plan_sources", "features", "features.settings")

@@ -7,9 +7,10 @@ brings another front end has nothing computed again. Planning reads this: no tor
 import json
 from pathlib import Path
 
+from avsbench.atomic import atomic
 from avsbench.errors import AvsbenchError
 from avsbench.media import front_ends
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 
 
 def grouped(paths: Paths, dataset: str, wanted: set[str]) -> list[list[str]]:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsbench import cards
+from avsbench.atomic import atomic
 from avsbench.digest import file_digest
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic
 from avsbench.spec import RunSpec
 
 if TYPE_CHECKING:

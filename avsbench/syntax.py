@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from avsbench.paths import atomic
+from avsbench.atomic import atomic
 
 MEMORY = Path(importlib.util.cache_from_source(__file__)).with_suffix(".json")
 MOST = 2000

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from avsbench.paths import atomic
+from avsbench.atomic import atomic
 from benchmarks import (
     avsegformer_step,
     deformable_attention,

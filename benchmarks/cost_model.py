@@ -16,10 +16,10 @@ from pathlib import Path
 import yaml
 
 from avsbench import cards
+from avsbench.atomic import atomic
 from avsbench.datasets.space import _SOUND_BYTES as SOUND_BYTES
 from avsbench.datasets.space import readable
 from avsbench.media.front_ends import FRONT_ENDS
-from avsbench.paths import atomic
 from benchmarks.common import number
 from benchmarks.extract import frames_of_full_avss
 

@@ -36,8 +36,8 @@ def mini_sources(args) -> None:
 
 
 def candidates(args) -> None:
+    from avsbench.atomic import atomic
     from avsbench.datasets.vpo_build.candidates import find_candidates
-    from avsbench.paths import atomic
 
     plan, sources = _plan_and_sources(args, "coco")
     with atomic(plan.paths.vpo_candidates()) as temporary:
@@ -45,8 +45,8 @@ def candidates(args) -> None:
 
 
 def audio_pool(args) -> None:
+    from avsbench.atomic import atomic
     from avsbench.datasets.vpo_build.audio_pool import find_sounds
-    from avsbench.paths import atomic
 
     plan, sources = _plan_and_sources(args, "vggsound")
     pool, dropped = find_sounds(sources.vggsound, args.threads)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from avsbench.atomic import atomic, atomic_folder, temporary_of
 from avsbench.cards import DatasetCard
 from avsbench.datasets import archives, release, space
 from avsbench.datasets import mirrors as mirror_sites
@@ -19,7 +20,7 @@ from avsbench.datasets.archive_parts import piece_of
 from avsbench.datasets.clip import SPLITS
 from avsbench.datasets.release import find_root
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic, atomic_folder, temporary_of
+from avsbench.paths import Paths
 
 __all__ = ["acquire", "find_root", "only_links", "sources"]
 

@@ -105,7 +105,7 @@ def unpacked_bytes(archive: Path) -> int:
 def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> int:
     """Unpack an archive (or the one that `archive` is a piece of) into an existing folder; returns the number of files.
 
-    What it wrote before an error stays: use it inside `paths.atomic_folder`.
+    What it wrote before an error stays: use it inside `atomic_folder`.
 
     Raises:
         AvsbenchError: a piece is missing, the archive is damaged, encrypted, of an unknown kind, or not to be trusted.

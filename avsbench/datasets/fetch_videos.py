@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.datasets.avsbench_files import read_csv
 from avsbench.errors import AvsbenchError
 from avsbench.media.cut import cut_sound, cut_video
 from avsbench.media.sound import read_wav
 from avsbench.media.video import check_video
-from avsbench.paths import atomic
 
 Downloader = Callable[[str, Path], Path]
 SECONDS = {"s4": 5, "vggsound": 10}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avsbench.atomic import atomic_folder
 from avsbench.cards import DatasetCard
 from avsbench.datasets import mini_vpo
 from avsbench.datasets.avsbench_semantic import PARTS
@@ -23,7 +24,6 @@ from avsbench.datasets.mini_plan import Ticket, plan, scene_of, sound_of
 from avsbench.datasets.mini_scene import FPS, draw, frame_tick, sounding_mask
 from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic_folder
 
 RELEASED = (224, 224)
 RAW = (160, 120)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets import reader
 from avsbench.datasets.clip import SPLITS, Reader
 from avsbench.datasets.verify import verify_clips
 from avsbench.datasets.verify_kinds import FAULT, KINDS, NOTE, Line, kind_of, sentence
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic
 
 COLUMNS = ["split", "clip_id", "severity", "kind", "text", "file", "files"]
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".wav", ".mp4"}

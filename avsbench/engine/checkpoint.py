@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from avsbench.atomic import atomic, is_leftover, temporary_of
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic, is_leftover, temporary_of
 from avsbench.provenance import file_digest
 
 log = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ def copy_file(source: str | Path, target: str | Path) -> None:
 
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
-    """`paths.atomic`, with a full disk or a missing permission as one clear error."""
+    """`atomic`, with a full disk or a missing permission as one clear error."""
     try:
         with atomic(path) as temporary:
             yield temporary

@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 from avsbench import provenance, registry
+from avsbench.atomic import atomic_folder
 from avsbench.engine.checkpoint import copy_file
 from avsbench.engine.loop import LAST, Trainer
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic_folder
 from avsbench.spec import RunSpec
 
 log = logging.getLogger(__name__)

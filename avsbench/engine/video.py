@@ -14,6 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from avsbench import provenance
+from avsbench.atomic import atomic, atomic_folder
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.predictions import foreground_probability
@@ -22,7 +23,7 @@ from avsbench.media.images import write_labels
 from avsbench.media.sound import Sound
 from avsbench.media.video import SOUND_RATE
 from avsbench.media.video_stream import duration, has_sound, pictures, sound_seconds
-from avsbench.paths import Paths, VideoPaths, atomic, atomic_folder
+from avsbench.paths import Paths, VideoPaths
 from avsbench.plan import UNTRAINED
 from avsbench.predictor import Predictor, load
 

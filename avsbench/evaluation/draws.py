@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from avsbench.atomic import atomic
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.resample import ClipSums, draws, interval
-from avsbench.paths import atomic
 
 METADATA = b"avsbench-draws"
 FORMAT, VERSION = "avsbench-draws", 1

@@ -15,13 +15,14 @@ import numpy as np
 from tqdm import tqdm
 
 from avsbench import cards, digest, provenance
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.external_files import EXTRA, Fault, Files, find
 from avsbench.evaluation.external_read import Form, PredictionFiles, Unfit
 from avsbench.evaluation.predictions import PredictionInfo, PredictionWriter
 from avsbench.evaluation.score import CALLS, resize_nearest, score_predictions, stored_truth
-from avsbench.paths import EXTERNAL, Paths, Scored, atomic
+from avsbench.paths import EXTERNAL, Paths, Scored
 from avsbench.store.complete import read_complete
 from avsbench.store.tables import read_index
 

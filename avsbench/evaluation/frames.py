@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from avsbench.atomic import atomic
 from avsbench.errors import AvsbenchError
 from avsbench.metrics.binary import binary_counts
 from avsbench.metrics.fscore import LEVELS, level_histograms
 from avsbench.metrics.pairs import VOID, LabelPairs, label_pairs
-from avsbench.paths import atomic
 
 METADATA = b"avsbench"
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from avsbench.atomic import atomic
 from avsbench.errors import AvsbenchError
 from avsbench.metrics.fscore import levels
-from avsbench.paths import atomic
 from avsbench.store.disk import SafeFile
 from avsbench.store.shards import check_clip_id
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from avsbench import cards
+from avsbench.atomic import atomic
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation import frames
 from avsbench.evaluation.draws import write_draws
@@ -29,7 +30,7 @@ from avsbench.metrics.fscore import ThresholdF
 from avsbench.metrics.pairs import class_areas
 from avsbench.metrics.robust import ActiveShare
 from avsbench.metrics.semantic import ClassScores
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.clips import ClipDataset
 
 log = logging.getLogger(__name__)

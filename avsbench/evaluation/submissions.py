@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from avsbench import provenance
+from avsbench.atomic import atomic_folder
 from avsbench.errors import AvsbenchError
-from avsbench.paths import EXTERNAL, Paths, Scored, atomic_folder
+from avsbench.paths import EXTERNAL, Paths, Scored
 
 log = logging.getLogger(__name__)
 

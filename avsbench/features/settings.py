@@ -14,11 +14,12 @@ from pathlib import Path
 import yaml
 
 from avsbench import cards
+from avsbench.atomic import atomic
 from avsbench.closed_yaml import known, place
 from avsbench.digest import file_digest
 from avsbench.errors import AvsbenchError
 from avsbench.features import FEATURES, MASKIGE, PROPOSALS, Feature, GeneratorCard, generator, generators
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 
 KEYS = ("generator", "options", "weights", "pictures")
 """What a configuration, a study or an option of a verb may say about a feature."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from avsbench import cards
+from avsbench.atomic import atomic
 from avsbench.cards import EncoderCard
 from avsbench.errors import AvsbenchError
 from avsbench.nn.containers import read_container
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ import jinja2
 import pandas as pd
 
 from avsbench import cards
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.plan import Run, Skip
 from avsbench.report import published, robustness, tables
 from avsbench.report.board import SCALE_NOTES, Board, Leaderboard, titled

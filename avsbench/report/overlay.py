@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.media.images import read_labels, voc_palette
 from avsbench.media.video import OpenVideo
 from avsbench.media.video_stream import begin_of, picture_stream, second_of, time_of, upright
-from avsbench.paths import VideoPaths, atomic
+from avsbench.paths import VideoPaths
 
 BINARY_COLOUR = (255, 64, 32)
 """Of what sounds, where classes have no names: rare in pictures."""

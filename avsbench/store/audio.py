@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard, known
 from avsbench.errors import AvsbenchError
 from avsbench.media.clip_sound import ClipSound
 from avsbench.media.front_ends import FRONT_ENDS, FrontEnd
-from avsbench.paths import atomic
 from avsbench.store.shards import ArrayReader, ArrayWriter, ShardReader
 
 _LOG = logging.getLogger(__name__)

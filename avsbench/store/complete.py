@@ -10,9 +10,10 @@ import json
 import logging
 from pathlib import Path
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.tables import FAULT, read_faults, read_index
 
 _LOG = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets.clip import IGNORE, Clip, ClipFault, Reader
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic
 from avsbench.store.manifest import read_manifest
 from avsbench.store.shards import REBUILD, Header, ShardReader, ShardWriter
 from avsbench.store.tables import FAULT, FAULT_COLUMNS, NOTE

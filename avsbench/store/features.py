@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE, PROPOSALS, Deriver, Generator, build, maskige
 from avsbench.features.sanity import check_generator
 from avsbench.features.settings import Setting
 from avsbench.media.images import resize_mask
-from avsbench.paths import atomic
 from avsbench.store.feature_report import measured, measures, origin, summary, tell
 from avsbench.store.maskige_files import read_clips
 from avsbench.store.masks import MaskReader, MaskWriter

@@ -4,9 +4,10 @@ import logging
 
 import pandas as pd
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.shards import ShardReader
 from avsbench.store.tables import FAULT, read_faults, read_index, write_index
 

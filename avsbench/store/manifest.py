@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.shards import check_clip_id
 
 COLUMNS = ["clip_id", "position", "category", "part", "frames"]

@@ -11,7 +11,7 @@ from avsbench.store.files import FileReader, FileWriter, check_clip_id, set_attr
 
 
 class MaskWriter(FileWriter):
-    """Writes masks. Use inside `paths.atomic`."""
+    """Writes masks. Use inside `atomic`."""
 
     def add(self, clip_id: str, masks: list[np.ndarray]) -> None:
         """Add one clip: of each of its T frames bool [N,H,W]."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets.clip import ClipFault, Originals, Reader
 from avsbench.errors import AvsbenchError
 from avsbench.media.images import decode_image
-from avsbench.paths import atomic
 from avsbench.store.files import Header
 from avsbench.store.manifest import read_manifest
 from avsbench.store.originals import NATIVE, NativeReader, NativeWriter

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets.avsbench_files import read_csv
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.tables import read_index
 
 SEED = 42

@@ -17,7 +17,7 @@ NATIVE = "native"
 
 
 class NativeWriter(FileWriter):
-    """Writes original pictures. Use inside `paths.atomic`."""
+    """Writes original pictures. Use inside `atomic`."""
 
     def add(self, clip_id: str, *, frames: list[bytes], masks: list[np.ndarray]) -> None:
         """Add one clip: T encoded images, and class ids uint8 [H,W] of each annotated frame."""

@@ -81,7 +81,7 @@ def spread(masks: np.ndarray, annotated: np.ndarray) -> np.ndarray:
 
 
 class ShardWriter(FileWriter):
-    """Writes clips. Use inside `paths.atomic`: the file is complete only after the context ended without an error."""
+    """Writes clips. Use inside `atomic`: the file is complete only after the context ended without an error."""
 
     def add(
         self,

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from avsbench.atomic import atomic_folder, is_leftover, temporary_of
 from avsbench.clean import find, remove
 from avsbench.cli import main
 from avsbench.datasets.acquire import SOURCES
-from avsbench.paths import Paths, atomic_folder, is_leftover, temporary_of
+from avsbench.paths import Paths
 from avsbench.plan import Plan
 
 RELEASE = {"s4_meta_data.csv": 10, "s4_data/a.png": 100}

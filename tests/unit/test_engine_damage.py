@@ -129,9 +129,9 @@ def test_one_process_at_a_time_and_none_after_a_kill(tmp_path):
 def test_what_a_kill_left_of_a_cleared_state_goes(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    from avsbench import paths
+    from avsbench import atomic
 
-    left = tmp_path / f".state.{dead.pid}@{paths._MACHINE}.tmp"
+    left = tmp_path / f".state.{dead.pid}@{atomic._MACHINE}.tmp"
     left.mkdir()
     (left / "x.pt").write_bytes(b"x")
     StateStore(tmp_path / "state", "i" * 16).claim()

@@ -12,7 +12,7 @@ from avsbench import cards
 from tests.conftest import FINISHED
 
 FLOORS = [
-    {"errors", "paths", "syntax", "closed_yaml", "study_cards", "encoder_cards", "conditions", "running"},
+    {"errors", "paths", "atomic", "syntax", "closed_yaml", "study_cards", "encoder_cards", "conditions", "running"},
     {"contract", "cards", "digest", "devices"},
     {"metrics", "media", "nn"},
     {"datasets", "store", "features", "transforms", "config", "front_end_groups"}

@@ -12,13 +12,13 @@ import soundfile
 from PIL import Image
 
 from avsbench import cards
+from avsbench.atomic import temporary_of
 from avsbench.datasets.mini import RELEASED, render
 from avsbench.datasets.mini_kinds import KINDS, MULTI_KINDS, Dice
 from avsbench.datasets.mini_plan import plan, scene_of, sound_of
 from avsbench.datasets.mini_scene import draw, frame_tick, sounding_mask
 from avsbench.errors import AvsbenchError
 from avsbench.media.vggish_mel import vggish_mel
-from avsbench.paths import temporary_of
 
 from .rendered import SPLITS, rendered, small_card  # noqa: F401 - fixtures
 

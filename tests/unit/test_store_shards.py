@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avsbench.atomic import atomic, temporary_of
 from avsbench.errors import AvsbenchError
 from avsbench.media.sound import Sound
-from avsbench.paths import atomic, temporary_of
 from avsbench.store.shards import ArrayReader, ArrayWriter, Header, ShardReader, ShardWriter
 from tests.unit.test_store_manifest import IDS
 

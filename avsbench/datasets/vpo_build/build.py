@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from avsbench.atomic import atomic_folder
 from avsbench.datasets.space import require
 from avsbench.datasets.vpo_build.audio_pool import read_sound
 from avsbench.datasets.vpo_build.candidates import image_folder
@@ -24,7 +25,6 @@ from avsbench.datasets.workers import run
 from avsbench.errors import AvsbenchError
 from avsbench.media.resample import windowed_sinc
 from avsbench.media.sound import mono_float
-from avsbench.paths import atomic_folder
 
 RATE = 16000
 """Of the stored clips: what every published loader resamples to."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avsbench.atomic import atomic_folder
 from avsbench.datasets.mini_kinds import Dice
 from avsbench.datasets.mini_sound import LOUDNESS, TIMBRES, levelled
 from avsbench.datasets.vpo import validation_picture
@@ -25,7 +26,6 @@ from avsbench.datasets.vpo_build.candidates import COCO_SPLITS
 from avsbench.datasets.vpo_build.segments import polygon_mask
 from avsbench.datasets.vpo_build.tables import PERSON, tables
 from avsbench.datasets.workers import run
-from avsbench.paths import atomic_folder
 
 IMAGES = {"train": 48, "val": 16}
 CLIPS = {"train": 4, "test": 3}

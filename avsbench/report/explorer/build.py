@@ -11,13 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from avsbench import cards, provenance
+from avsbench.atomic import atomic_folder
 from avsbench.conditions import CONDITIONS
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.predictions import PredictionInfo, PredictionReader
 from avsbench.evaluation.resample import frames_file
 from avsbench.evaluation.score import ClipTruth, stored_truth
 from avsbench.metrics import metric
-from avsbench.paths import Paths, Scored, atomic_folder
+from avsbench.paths import Paths, Scored
 from avsbench.plan import Run
 from avsbench.report.board import titled
 from avsbench.report.columns import GRID

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from avsbench.atomic import atomic
 from avsbench.errors import AvsbenchError
-from avsbench.paths import Paths, Scored, atomic
+from avsbench.paths import Paths, Scored
 from avsbench.report.web.embed import embedded, read_embedded
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from avsbench.paths import atomic
+from avsbench.atomic import atomic
 from avsbench.report.web.embed import content_hash, embedded
 
 FOLDER = Path(__file__).parent

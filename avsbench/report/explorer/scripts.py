@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from avsbench.paths import atomic
+from avsbench.atomic import atomic
 
 VERSION = 1
 """Of all files; a page refuses those of another one."""

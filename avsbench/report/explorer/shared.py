@@ -9,8 +9,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from avsbench import provenance
+from avsbench.atomic import atomic_folder
 from avsbench.cards import DatasetCard
-from avsbench.paths import Paths, atomic_folder
+from avsbench.paths import Paths
 from avsbench.report.board import titled
 from avsbench.report.explorer import pictures, sounds
 from avsbench.report.explorer.scripts import VERSION, read_script, write_script

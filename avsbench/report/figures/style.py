@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from avsbench import cards
-from avsbench.paths import atomic
+from avsbench.atomic import atomic
 from avsbench.report.tables import Entry
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every letter that a PDF gets

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import jinja2
 
-from avsbench.paths import Paths, atomic
+from avsbench.atomic import atomic
+from avsbench.paths import Paths
 from avsbench.report.board import Leaderboard, titled
 from avsbench.report.web.embed import content_hash, embedded
 from avsbench.report.web.payload import payload

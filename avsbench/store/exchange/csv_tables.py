@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets.vpo_build.layout import Kind
 from avsbench.errors import AvsbenchError
-from avsbench.paths import atomic
 
 
 def write_tables(card: DatasetCard, out: Path, indices: dict[str, pd.DataFrame], official: Path) -> None:

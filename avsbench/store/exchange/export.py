@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets import reader as reader_of
 from avsbench.datasets import space
@@ -25,7 +26,7 @@ from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE, maskige
 from avsbench.media.images import encode_png, voc_palette
 from avsbench.media.sound import Sound
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.exchange import layout
 from avsbench.store.exchange.csv_tables import write_tables
 from avsbench.store.originals import NativeReader

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from avsbench.atomic import atomic
 from avsbench.cards import DatasetCard
 from avsbench.datasets import reader as reader_of
 from avsbench.errors import AvsbenchError
 from avsbench.features import MASKIGE
-from avsbench.paths import Paths, atomic
+from avsbench.paths import Paths
 from avsbench.store.exchange import layout
 from avsbench.store.legacy import read_legacy_log_mel
 from avsbench.store.shards import ArrayReader, ArrayWriter, ShardReader
