@@ -17,12 +17,12 @@ from avsbench import provenance
 from avsbench.atomic import atomic, atomic_folder
 from avsbench.engine.seeds import seed_everything
 from avsbench.errors import AvsbenchError
-from avsbench.evaluation.predictions import foreground_probability
 from avsbench.features.settings import resolve
 from avsbench.media.images import write_labels
 from avsbench.media.sound import Sound
 from avsbench.media.video import SOUND_RATE
 from avsbench.media.video_stream import duration, has_sound, pictures, sound_seconds
+from avsbench.nn.probability import foreground_probability
 from avsbench.paths import Paths, VideoPaths
 from avsbench.plan import UNTRAINED
 from avsbench.predictor import Predictor, load

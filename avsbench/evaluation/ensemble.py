@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from avsbench import provenance
 from avsbench.contract import Batch, Method, Output
 from avsbench.errors import AvsbenchError
-from avsbench.evaluation.predictions import foreground_probability
+from avsbench.nn.probability import foreground_probability
 from avsbench.paths import Paths
 
 _SMALLEST, _LARGEST = 1e-60, 1 - 2**-53

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from avsbench.contract import Batch, Method
 from avsbench.errors import AvsbenchError
 from avsbench.evaluation.operations import gflops_per_frame
-from avsbench.evaluation.predictions import PredictionWriter, foreground_probability
+from avsbench.evaluation.predictions import PredictionWriter
+from avsbench.nn.probability import foreground_probability
 
 log = logging.getLogger(__name__)
 

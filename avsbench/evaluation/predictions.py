@@ -234,23 +234,6 @@ class PredictionReader:
             raise _damaged(self.path, f"clip {clip_id}, grid {grid}: {error}") from None
 
 
-def foreground_probability(scores):
-    """Probability of the object from logits [..., K, h, w] of a binary task, as a float32 tensor [..., h, w].
-
-    The sigmoid (K = 1) or channel 1 of the softmax (K = 2), in float32 also under autocast and from half precision;
-    logits in float64 (an ensemble's) are rounded afterwards.
-    """
-    import torch
-
-    with torch.autocast(device_type=scores.device.type, enabled=False):
-        scores = scores if scores.dtype == torch.float64 else scores.float()
-        if scores.shape[-3] == 1:
-            return scores[..., 0, :, :].sigmoid().float()
-        if scores.shape[-3] == 2:
-            return scores.softmax(dim=-3)[..., 1, :, :].float()
-    raise AvsbenchError("a binary task needs 1 or 2 score channels", found=tuple(scores.shape), expected="[B,T,K,h,w]")
-
-
 def _array(value) -> np.ndarray:
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 

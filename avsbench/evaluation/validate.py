@@ -9,12 +9,12 @@ from torch import Tensor
 
 from avsbench.cards import DatasetCard
 from avsbench.contract import Batch
-from avsbench.evaluation.predictions import foreground_probability
 from avsbench.metrics.binary import BinaryIoU, binary_counts
 from avsbench.metrics.dataset_level import DatasetScores
 from avsbench.metrics.fscore import ThresholdF, level_histograms, levels
 from avsbench.metrics.pairs import frame_areas
 from avsbench.metrics.semantic import ClassScores
+from avsbench.nn.probability import foreground_probability
 
 
 class Validator:

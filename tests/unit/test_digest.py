@@ -93,6 +93,15 @@ def test_every_real_stage_has_its_modules():
         assert len(digest.stage(name)) == 16
 
 
+@pytest.mark.parametrize("stage", ["train", "official", "predict", "conditions", "score"])
+def test_no_page_and_no_look_at_the_work_counts_for_numbers(stage):
+    modules = digest.made()[digest.stage(stage, None if stage in ("official", "score") else "tpavi")]
+    rooms = {module.split(".")[1] for module in modules if module.startswith("avsbench.")}
+    assert not rooms & {"report", "reruns", "running", "workflow", "cli"}
+    trains = stage in ("train", "official")
+    assert ("avsbench.evaluation.predictions" in modules) != trains, "training knows nothing of stored predictions"
+
+
 def test_the_method_folder_counts():
     assert digest.stage("train", "tpavi") != digest.stage("train", "saliency")
 

@@ -10,9 +10,9 @@ from avsbench.evaluation.predictions import (
     PredictionInfo,
     PredictionReader,
     PredictionWriter,
-    foreground_probability,
 )
 from avsbench.metrics.fscore import THRESHOLDS, levels
+from avsbench.nn.probability import foreground_probability
 
 
 def info(task="binary", classes=1, hard=False):
