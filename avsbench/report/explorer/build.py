@@ -130,9 +130,7 @@ def _write_clips(
             known = clip.clip_id in under.clips
             heard = _predicted(under, clip.clip_id)[1] if known else np.zeros_like(prediction)
             rows.append(pictures.areas(heard, info.classes))
-            marked[name] = (
-                [round(100 * np.count_nonzero(f) / f.size, 2) for f in heard] if known else [None] * len(heard)
-            )
+            marked[name] = [_percent_marked(frame) if known else None for frame in heard]
         (folder / f"clips/{number}.png").write_bytes(pictures.sheet(rows, info.classes))
         of_frames = _checked(scores, clip, reader.path)
         shares = pictures.shares(wrong)
