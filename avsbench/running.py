@@ -58,12 +58,13 @@ class Sign:
 def sign_of_life(log: str | None) -> Iterator[None]:
     """Keep a sign beside a log while the block runs; none without a log, or where none can be written."""
     file = log and _file(log)
+    sign = asdict(_mine())
+    sign.pop("heard")
+    text = json.dumps(sign)
     try:
         if file:
-            sign = asdict(_mine())
-            sign.pop("heard")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(sign))
+            file.write_text(text)
     except OSError:  # a full disk stops the stage soon enough, and with a better message
         file = None
     if not file:
@@ -76,7 +77,8 @@ def sign_of_life(log: str | None) -> Iterator[None]:
     finally:
         done.set()
         with contextlib.suppress(OSError):
-            file.unlink()
+            if file.read_text() == text:  # else somebody began the same stage meanwhile, and that is the newer sign
+                file.unlink()
 
 
 def read_sign(log: str) -> Sign | None:

@@ -54,7 +54,8 @@ def release_stale_lock(folder: str | os.PathLike = ".snakemake") -> bool:
 def works_here(folder: str | os.PathLike = ".snakemake") -> bool:
     """True while a Snakemake works in this folder; False also where that cannot be told."""
     try:
-        with open(Path(folder) / "avsbench.alive") as handle:
+        # Open to be written: NFS locks no other file exclusively.
+        with open(Path(folder) / "avsbench.alive", "r+") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -64,9 +64,10 @@ def explain(stage: str, missing: str, log: str) -> Failure:
     sign = read_sign(log)
     if sign is not None and sign.alive:
         return Failure("running", f"{stage}: since {sign.since} on {sign.place}", log, stage, sign)
-    if not Path(log).is_file():
+    try:
+        quote = last_message(log) or "stopped without a message"
+    except FileNotFoundError:  # never begun; or begun right now, and then Snakemake removes the log of before
         return Failure("not run", f"{stage}: {missing} does not exist", stage=stage)
-    quote = last_message(log) or "stopped without a message"
     killed = f"killed (on {sign.place}), after: " if sign else ""
     return Failure("failed", f"{stage}: {killed}{quote}", log, stage, sign)
 
@@ -93,7 +94,10 @@ def stages(plan: Plan, run: Run) -> Iterator[Stage]:
 
 def outdated(record: str, scores: str) -> bool:
     """True if scores belong to weights that are gone."""
-    return os.stat(scores).st_mtime_ns < os.stat(record).st_mtime_ns
+    try:
+        return os.stat(scores).st_mtime_ns < os.stat(record).st_mtime_ns
+    except FileNotFoundError:  # a workflow that makes them again has just removed them
+        return True
 
 
 def preparation(plan: Plan, run: Run) -> Iterator[Stage]:

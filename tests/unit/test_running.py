@@ -98,6 +98,13 @@ def test_where_no_sign_can_be_written_the_stage_runs_all_the_same(tmp_path):
     assert done
 
 
+def test_who_ends_first_leaves_the_sign_of_who_began_later(tmp_path):
+    log, newer = str(tmp_path / "log"), '{"of": "another process"}'
+    with sign_of_life(log):
+        running._file(log).write_text(newer)
+    assert running._file(log).read_text() == newer
+
+
 def test_half_a_sign_is_none(tmp_path):
     (tmp_path / "log.running").write_text('{"host": "a"')
     assert read_sign(str(tmp_path / "log")) is None

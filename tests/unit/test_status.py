@@ -178,3 +178,10 @@ def test_the_verb_prints_and_checks(config, plan, tmp_path, capsys):
         "cavp-stereo-r50 on ms3, seed 0": "skipped",
     }
     assert content["datasets"]["ms3"]["extract"]["done"] == content["datasets"]["ms3"]["extract"]["total"]
+
+
+def test_what_a_workflow_removes_while_somebody_looks_is_missing(plan, monkeypatch):
+    make_run(plan.paths, RUN)
+    Path(plan.paths.scores("ms3", "tpavi-r50", "0")).unlink()
+    monkeypatch.setattr("avsbench.report.status.find_failures", lambda plan: {})  # they were there a moment before
+    assert status_of(plan).state == "missing"
