@@ -148,6 +148,22 @@ def test_differences_to_a_row_have_its_paired_interval(shown, data):
     assert len(verdicts) == 4
 
 
+def test_hard_masks_are_compared_with_nothing_where_they_have_no_place(page, tmp_path):
+    """Made the best and the cheapest of all under B, they are neither on the front nor clearly better."""
+    data = board(rows=5, datasets=1)
+    hard, other = data["datasets"][0]["rows"][:2]
+    hard["badges"], hard["places"]["B"] = ["hard"], None
+    hard["grids"]["common"]["fscore_b1"]["mean"] = 99.0
+    hard["cost"]["gflops_per_frame"] = 0.01
+    show(page, tmp_path, data, f"protocol=B&reference={other['id']}")
+    assert cell(page, hard["name"], "minus").inner_text() == "–"
+    assert hard["name"] not in page.locator(".pareto-host figcaption").inner_text()
+    assert page.locator(".pareto .spot").count() == 4
+    protocol_of(page, "A").check()
+    assert cell(page, hard["name"], "minus").inner_text() != "–"
+    assert page.locator(".pareto .spot").count() == 5
+
+
 def test_the_address_brings_a_view_back(page, tmp_path, data):
     wanted = (
         "data=set1&protocol=D&sort=-name&find=row&hide=external&reference=set1/row-2&axis=memory_mb&open=set1/row-1"

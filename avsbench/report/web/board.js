@@ -45,7 +45,7 @@ function columnsOf(dataset, protocol, rows, onopen) {
       key: "interval", label: known ? "95 % interval" : "on a line", help: known ? "Of the mean over seeds: paired bootstrap over clips" : null,
       cell: (row) => intervalCell(score(row, metric), span, line),
     },
-    reference && differenceColumn(dataset, metric, reference),
+    reference && differenceColumn(dataset, protocol, reference),
     ...protocol.metrics.filter((name) => name !== metric).map((name) => metricColumn(dataset, name)),
     { key: "init", label: "starts from", value: (row) => row.init, cell: (row) => el("span", { class: "words" }, row.init) },
     { key: "selection", label: "epoch chosen on", value: (row) => row.selection, cell: (row) => row.selection },
@@ -81,8 +81,9 @@ function intervalCell(found, span, line) {
     found.low !== null && el("span", { class: "small below" }, `${fixed(found.low, 1)} to ${fixed(found.high, 1)}`));
 }
 
-function differenceColumn(dataset, metric, reference) {
-  const of = (row) => difference(dataset, metric, row, reference);
+/** Only rows that have a place are compared: hard masks have none under B. */
+function differenceColumn(dataset, { name, ranks_by: metric }, reference) {
+  const of = (row) => (row.places[name] && reference.places[name] ? difference(dataset, metric, row, reference) : null);
   return {
     key: "difference", label: `minus ${reference.name}`, numeric: true, first: "desc", value: (row) => of(row)?.value ?? (row === reference ? 0 : null),
     help: "Difference in points; 95 % interval of the paired bootstrap over clips. Clear: the interval leaves out 0.",

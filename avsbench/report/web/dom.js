@@ -26,7 +26,7 @@ function fill(node, attributes, children) {
 /** A link; an address that is neither relative nor of the web stays text. */
 function link(text, address) {
   if (!address) return text;
-  const scheme = /^\s*([a-z][a-z0-9+.-]*):/i.exec(address);
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(address.replaceAll(/[\0- ]/g, "")); // browsers skip these, too
   if (scheme && !/^https?$/i.test(scheme[1])) return text;
   return el("a", { href: address }, text);
 }

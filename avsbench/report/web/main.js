@@ -78,6 +78,10 @@ drawHead();
 drawFoot();
 drawView(false);
 addEventListener("hashchange", () => drawView(true));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its address would be a view where nothing is chosen
+  document.getElementById("main").focus();
+});
 addEventListener("pointerdown", (event) => {
   for (const menu of document.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });

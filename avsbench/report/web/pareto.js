@@ -26,7 +26,7 @@ function paretoFigure(dataset, protocol, rows, width, onchoose) {
   const axis = known.find((each) => each.key === state.axis) ?? known[0];
   const metric = protocol.ranks_by;
   const good = board.metrics[metric].direction !== "lower";
-  const points = rows.filter((row) => costOf(row, axis) !== null && mean(row, metric) !== null)
+  const points = rows.filter((row) => costOf(row, axis) !== null && row.places[protocol.name]) // hard masks have no place under B
     .map((row) => ({ row, x: costOf(row, axis), y: mean(row, metric), found: score(row, metric) }));
   const best = front(points, axis.low, good);
   const choice = el("fieldset", { class: "choices" }, el("legend", {}, "Cost"), known.map((each) => (
