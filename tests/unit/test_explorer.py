@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from avsbench.report.explorer import pictures, sounds
 from avsbench.report.explorer.build import explore
 from avsbench.report.explorer.links import refresh_links
 from avsbench.report.explorer.scripts import read_script
-from avsbench.report.explorer.shared import share
+from avsbench.report.explorer.shared import list_runs, share
 from avsbench.report.web.embed import embedded, read_embedded
 from tests.unit.explorer_runs import add_negative, add_run, build
 from tests.unit.report_runs import paths_in, write
@@ -168,6 +169,18 @@ def test_the_data_set_knows_its_runs_and_what_each_can_show(s4):
         assert (place / runs[run]["path"]).resolve() == Path(folder, "explorer").resolve()
         page = Path(folder, "explorer/index.html").read_text()
         assert (Path(folder, "explorer") / read_embedded(page)["shared"]).resolve() == place.resolve()
+
+
+def test_a_run_that_another_job_replaces_right_now_is_left_out(s4):
+    paths, card, _ = s4
+    listed = Path(paths.explorer(card.name, "runs.js"))
+    before = listed.read_text()
+    gone = Path(paths.explorer_page(card.name, "tpavi-r50", "1")).with_name("about.json")
+    gone.parent.mkdir(parents=True)
+    gone.symlink_to("nothing")  # found, and then not there
+    list_runs(card, paths)
+    assert listed.read_text() == before
+    shutil.rmtree(gone.parent)
 
 
 def test_shared_files_are_written_once_and_again_when_the_data_change(s4):

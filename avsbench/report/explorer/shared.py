@@ -1,5 +1,6 @@
 """What the explorers of all runs on a data set share: the media of each clip, the list of clips, and that of runs."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -132,6 +133,7 @@ def list_runs(card: DatasetCard, paths: Paths) -> None:
         for ensemble in (False, True):
             pattern = Path(paths.explorer_page("*", "*", "*", ensemble)).relative_to(Path(paths.dataset_results("*")))
             for file in shared.parent.glob(pattern.with_name("about.json").as_posix()):
-                about = json.loads(file.read_text())
-                runs.append(about | {"path": Path(os.path.relpath(file.parent, shared)).as_posix()})
+                with contextlib.suppress(FileNotFoundError):  # another job replaces it now, and lists it afterwards
+                    about = json.loads(file.read_text())
+                    runs.append(about | {"path": Path(os.path.relpath(file.parent, shared)).as_posix()})
         write_script(shared / "runs.js", {"runs": sorted(runs, key=lambda run: run["id"])})
