@@ -84,11 +84,13 @@ def _notes(row: Published, card: DatasetCard) -> list[str]:
 def comparable(entry: Entry) -> bool:
     """Whether a row may stand beside published numbers of its method, see `measured_beside_published`."""
     run = entry.first.run
-    return entry.first.scale == "full" and not run.ensemble and not run.external and masks_as_published(run)
+    whole = entry.first.scale == "full" and not entry.incomplete
+    return whole and not run.ensemble and not run.external and masks_as_published(run)
 
 
 def measured_beside_published(card: DatasetCard, entries: list[Entry]) -> list[Table]:
-    """Our rows at full scale, ensembles apart, beside published numbers of the same method, backbone and protocol.
+    """Our rows on the whole test split at full scale, ensembles apart, beside published numbers of the same method,
+    backbone and protocol.
 
     A row with other masks than the published ones is another method.
     """

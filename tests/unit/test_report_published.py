@@ -74,6 +74,12 @@ def test_no_gap_at_mini(tmp_path):
     assert "Measured beside published" not in board(tmp_path, R50, scale="mini")
 
 
+def test_no_gap_on_a_part_of_the_test_split(tmp_path):
+    text = board(tmp_path, R50, clips=700)
+    assert "do not compare" in text
+    assert "Measured beside published" not in text
+
+
 def test_no_gap_where_only_an_unknown_protocol_is_published(tmp_path):
     # The PVT numbers of TPAVI are in sources that do not state their protocol.
     assert any(row.method == "TPAVI" and row.visual_backbone == "PVT-v2" for row in published.load())

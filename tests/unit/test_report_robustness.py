@@ -14,6 +14,7 @@ from avsbench.paths import EXTERNAL
 from avsbench.plan import Plan, Run
 from avsbench.report.stage import render
 from tests.unit.report_runs import make_run, row_of, write
+from tests.unit.web_pages import data_in
 
 SCORES = {
     "silence": {"miou": 0.1, "fscore_b1": 0.2, "fpr": 0.01},
@@ -121,6 +122,16 @@ def test_where_nobody_is_heard_reasons_alone_are_shown(tmp_path):
     assert "imported arrays" in row_of(text, "tpavi-r50")[3]
     assert "components" not in text
     assert not Path(plan.paths.robustness()).exists()
+    (missing,) = data_in(plan.paths.leaderboard("html"))["robustness"]["missing"]
+    assert (missing["name"], missing["conditions"]) == ("tpavi-r50", list(SCORES))
+
+
+def test_the_page_names_the_seeds_that_were_heard(tmp_path):
+    plan = planned(tmp_path, runs={"s4": ["tpavi-r50"]})
+    Path(plan.paths.scores("s4", "tpavi-r50", "1", "noise")).unlink()
+    render(plan)
+    (kind,) = data_in(plan.paths.leaderboard("html"))["robustness"]["datasets"][0]["kinds"]
+    assert [row["seeds"] for row in kind["rows"]] == [["0"]]
 
 
 def test_what_others_predicted_cannot_be_heard(tmp_path):

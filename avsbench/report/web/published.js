@@ -9,7 +9,7 @@ function publishedParts(dataset) {
     beside.length > 0 && [el("h3", {}, "Published against measured"), gapTable(beside)],
     dataset.published.length > 0 && el("h3", {}, "Published by others"),
     beside.length === 0 && dataset.published.length > 0 && el("p", { class: "small" }, board.scale === "full"
-      ? "No row here has the method, backbone, start and size of a published number, so none is compared."
+      ? "No row of the whole test split has the method, backbone, start and size of a published number, so none is compared."
       : `Scale ${board.scale} is compared with no published number.`),
     printed("Scored per image", framed),
     printed("Scored over pooled pixels", pooled),

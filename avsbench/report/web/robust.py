@@ -15,10 +15,10 @@ SUMMARY = (*GLOBAL, "g_fpr")
 def robustness(leaderboard: Leaderboard) -> dict | None:
     """See `payload`; None where nothing was asked for."""
     heard = leaderboard.heard
-    if not heard.results:
+    if not heard.results and not heard.missing:
         return None
     section = next(section for section in leaderboard.board.sections if not section.dataset)
-    names = dict.fromkeys(result.run.dataset for result in heard.results[POSITIVE])
+    names = dict.fromkeys(result.run.dataset for result in heard.results.get(POSITIVE, ()))
     return {
         "title": section.title,
         "about": section.about,
@@ -53,7 +53,7 @@ def _kind(dataset: str, found: dict[str, dict[str, Entry]], end: str, words: str
                 {
                     "id": identity(dataset, name),
                     "name": name,
-                    "seeds": [result.run.seed for result in own.results],
+                    "seeds": [result.run.seed for result in (whole or own).results],
                     "clips": own.clips,
                     "own": scores(own, COMPONENTS),
                     "all": scores(whole, SUMMARY) if whole else {},
