@@ -27,7 +27,7 @@ def gflops_per_frame(method: Method, clip: Batch, size: tuple[int, int]) -> floa
     try:
         with FlopCounterMode(display=False) as counter:
             method.scores(method(clip), size)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter for forms of attention that it does not know
         log.warning("operations of the network were not counted: %s", error)
         return None
     finally:

@@ -4,7 +4,6 @@ Rows of several seeds: each draw is scored by every seed, and their mean is the 
 what other clips would change, with these seeds; the spread beside a mean says what another seed changes.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,16 +40,16 @@ def pairs(entries: "Sequence[Entry]", metric: str) -> list[tuple[int, int, float
     """
     drawn = [_drawn(entry, metric) for entry in entries]
     found = []
-    for i, j in itertools.combinations(range(len(drawn)), 2):
-        if drawn[i] and drawn[j] and drawn[i][0] == drawn[j][0]:
-            found.append((i, j, drawn[i][1] - drawn[j][1]))
-    if not found:
-        return []
-    gaps = np.stack([gap for _, _, gap in found])
-    low, high = np.quantile(gaps, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=1)
-    for row in np.flatnonzero(~np.isfinite(gaps).all(axis=1)):  # some draws have no value
-        low[row], high[row] = interval(gaps[row])
-    return [(i, j, float(a), float(b)) for (i, j, _), a, b in zip(found, low, high, strict=True)]
+    for i, first in enumerate(drawn):
+        others = [j for j in range(i + 1, len(drawn)) if first and drawn[j] and drawn[j][0] == first[0]]
+        if not others:
+            continue
+        gaps = np.stack([first[1] - drawn[j][1] for j in others])  # of one row: of all, they fill the memory
+        low, high = np.quantile(gaps, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=1)
+        for row in np.flatnonzero(~np.isfinite(gaps).all(axis=1)):  # some draws have no value
+            low[row], high[row] = interval(gaps[row])
+        found += [(i, j, float(a), float(b)) for j, a, b in zip(others, low, high, strict=True)]
+    return found
 
 
 def _drawn(entry: "Entry", metric: str) -> tuple[str, np.ndarray] | None:

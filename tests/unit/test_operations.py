@@ -38,9 +38,11 @@ class Small(Method):
 class Failing(Small):
     """Runs, but not where operations are looked at."""
 
+    error = None
+
     def forward(self, batch):
         if isinstance(_get_current_dispatch_mode(), TorchDispatchMode):
-            raise RuntimeError("no fallback")
+            raise self.error
         return super().forward(batch)
 
 
@@ -91,7 +93,9 @@ def test_the_first_clip_is_counted_when_all_are_predicted(tmp_path, monkeypatch)
             assert (ours == theirs).all()
 
 
-def test_a_network_that_cannot_be_counted_is_predicted_with_all_the_same(tmp_path, caplog):
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError])
+def test_a_network_that_cannot_be_counted_is_predicted_with_all_the_same(tmp_path, caplog, monkeypatch, kind):
+    monkeypatch.setattr(Failing, "error", kind("no fallback"))
     found = predict(tmp_path / "run", Failing(), [clip()])
     assert found.clips == ["clip"]
     assert found.gflops_per_frame is None
