@@ -15,11 +15,6 @@ SCALE_NOTES = {
 """Scale -> what must be known of its numbers, on every page."""
 
 
-def titled(title: str, scale: str) -> str:
-    """A heading; numbers of a small scale are never shown without its name."""
-    return title if scale == "full" else f"{title} · {scale}"
-
-
 @dataclass(frozen=True)
 class Board:
     """Everything that a page shows, before it becomes Markdown (or another format).

@@ -13,12 +13,13 @@ from avsbench.cards import DatasetCard
 from avsbench.paths import Paths
 from avsbench.plan import Run, Skip
 from avsbench.report import published, robustness, tables
-from avsbench.report.board import SCALE_NOTES, Board, Leaderboard, titled
+from avsbench.report.board import SCALE_NOTES, Board, Leaderboard
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import GRID
 from avsbench.report.external import read_external
 from avsbench.report.failures import STATUSES, Failure
 from avsbench.report.published_tables import measured_beside_published, published_tables
+from avsbench.report.titles import titled
 from avsbench.report.web.page import write_html
 
 log = logging.getLogger(__name__)

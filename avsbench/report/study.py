@@ -17,7 +17,8 @@ from avsbench.report import tables
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import layout
 from avsbench.report.failures import Failure
-from avsbench.report.leaderboard import about, progress, render_markdown, titled, write_page, write_table
+from avsbench.report.leaderboard import about, progress, render_markdown, write_page, write_table
+from avsbench.report.titles import titled
 from avsbench.studies import Line, Study
 
 TEMPLATE = "study.md.jinja"

@@ -20,7 +20,6 @@ from avsbench.evaluation.score import ClipTruth, stored_truth
 from avsbench.metrics import metric
 from avsbench.paths import Paths, Scored
 from avsbench.plan import Run
-from avsbench.report.board import titled
 from avsbench.report.columns import GRID
 from avsbench.report.explorer import pictures
 from avsbench.report.explorer.page import write_page
@@ -28,6 +27,7 @@ from avsbench.report.explorer.scores import ClipScores, read_scores
 from avsbench.report.explorer.scripts import VERSION, write_script
 from avsbench.report.explorer.shared import list_runs, share
 from avsbench.report.tables import entry_name
+from avsbench.report.titles import titled
 
 
 def explore(folder: str, paths: Paths) -> str:

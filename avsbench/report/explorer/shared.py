@@ -13,9 +13,9 @@ from avsbench import provenance
 from avsbench.atomic import atomic_folder
 from avsbench.cards import DatasetCard
 from avsbench.paths import Paths
-from avsbench.report.board import titled
 from avsbench.report.explorer import pictures, sounds
 from avsbench.report.explorer.scripts import VERSION, read_script, write_script
+from avsbench.report.titles import titled
 from avsbench.store.clips import ClipDataset
 from avsbench.store.tables import read_index
 

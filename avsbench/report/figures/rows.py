@@ -9,8 +9,8 @@ from avsbench.report import tables
 from avsbench.report.board import Leaderboard
 from avsbench.report.columns import layout
 from avsbench.report.figures.style import GREY
-from avsbench.report.leaderboard import titled
 from avsbench.report.tables import Entry
+from avsbench.report.titles import titled
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import jinja2
 
 from avsbench.atomic import atomic
 from avsbench.paths import Paths
-from avsbench.report.board import Leaderboard, titled
+from avsbench.report.board import Leaderboard
+from avsbench.report.titles import titled
 from avsbench.report.web.embed import content_hash, embedded
 from avsbench.report.web.payload import payload
 
