@@ -98,6 +98,7 @@ def test_published_numbers_and_unknown_protocols_stand_apart(page, tmp_path):
         for name in ("Scored per image", "Scored over pooled pixels")
     }
     assert {"mIoU (A)", "F (B)"} <= set(heads["Scored per image"])
+    assert page.get_by_role("region", name="Scored per image").locator("tbody tr").count() == 1  # with and without ours
     assert "mIoU (D)" in heads["Scored over pooled pixels"]
     assert "mIoU (A)" not in heads["Scored over pooled pixels"]
     unknown = page.locator("section.unknown")

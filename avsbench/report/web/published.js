@@ -3,8 +3,9 @@
 /** The parts about published numbers of a data set. */
 function publishedParts(dataset) {
   const beside = dataset.published.filter((each) => each.variant !== null);
-  const pooled = dataset.published.filter((each) => each.protocol === "D");
-  const framed = dataset.published.filter((each) => each.protocol !== "D");
+  const numbers = once(dataset.published);
+  const pooled = numbers.filter((each) => each.protocol === "D");
+  const framed = numbers.filter((each) => each.protocol !== "D");
   return [
     beside.length > 0 && [el("h3", {}, "Published against measured"), gapTable(beside)],
     dataset.published.length > 0 && el("h3", {}, "Published by others"),
@@ -18,6 +19,12 @@ function publishedParts(dataset) {
       el("p", {}, "The sources of these numbers do not say how they score. They are ranked and compared with nothing."),
       printed("Protocol not stated", dataset.unknown)),
   ];
+}
+
+/** Each printed number once, however many of our rows stand beside it. */
+function once(numbers) {
+  const key = ({ variant, measured, gap, ours, ...printedOnes }) => JSON.stringify(printedOnes);
+  return [...new Map(numbers.map((each) => [key(each), each])).values()];
 }
 
 function gapTable(rows) {
