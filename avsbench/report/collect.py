@@ -43,7 +43,8 @@ class RunResult:
         image_size: side of the stored frames in pixels.
         grids: grid -> score row (grid, hard, size, clips, frames, values).
         clips_expected: clips of the test split, usable or not.
-        parameters, trainable: numbers of parameters, frozen encoders included; None where others predicted.
+        parameters, trainable: numbers of parameters, frozen encoders included; None where others predicted, and
+            parameters also where nothing but features computes.
         train_seconds: training and validation; None where nothing was trained.
         frames_per_second: of predicting; None where it was not stored.
         gflops_per_frame: of predicting, 10^9 operations, a multiply-add being two; None where it was not counted, or
@@ -202,7 +203,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             image_size=record.get("image_size"),
             grids=grids,
             clips_expected=_expected_clips(run.dataset, paths),
-            parameters=int(record["parameters"]["total"]),
+            parameters=_of_network(int(record["parameters"]["total"]), record),
             trainable=int(record["parameters"]["trainable"]),
             train_seconds=_train_seconds(record),
             frames_per_second=grids[GRID].get("frames_per_second"),
@@ -212,7 +213,7 @@ def read_result(run: Run, paths: Paths) -> RunResult:
             finished=record.get("finished") or "-",
             link=link_to(file, paths),
             accepted=_accepted(record),
-            gflops_per_frame=_operations(grids[GRID], record),
+            gflops_per_frame=_of_network(grids[GRID].get("gflops_per_frame"), record),
             draws_file=paths.draws(run.dataset, run.variant, run.seed, ensemble=run.ensemble),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -293,9 +294,8 @@ def _accepted(record: dict) -> str | None:
     return f"{mark['date'][:10]}: {'; '.join(mark['changes'])}{reason}"
 
 
-def _operations(scores: dict, record: dict) -> float | None:
-    """Counted ones. Not the 0 of a method whose networks all made features, in another stage: it is not for nothing."""
-    counted = scores.get("gflops_per_frame")
+def _of_network(counted: float | None, record: dict) -> float | None:
+    """A cost. Not the 0 of a method whose networks all made features, in another stage: it is not for nothing."""
     return None if counted == 0 and record.get("features") else counted
 
 

@@ -248,7 +248,7 @@ def cost(rows: list[Entry]) -> Table:
         [
             entry.name,
             entry.first.scale,
-            f"{entry.first.parameters / 1e6:.3f}",
+            NOTHING if entry.first.parameters is None else f"{entry.first.parameters / 1e6:.3f}",
             f"{entry.first.trainable / 1e6:.3f}",
             entry.average((r.train_seconds and r.train_seconds / 60 for r in entry.results), ".1f"),
             entry.average((r.frames_per_second for r in entry.results), ".1f"),

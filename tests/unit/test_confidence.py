@@ -11,6 +11,7 @@ from avsbench.errors import AvsbenchError
 from avsbench.evaluation.draws import read_draws, write_draws
 from avsbench.evaluation.resample import clip_sums, compare, frames_file, interval
 from avsbench.plan import Run
+from avsbench.report import tables
 from avsbench.report.collect import collect, long_table
 from avsbench.report.confidence import interval_of, pairs
 from avsbench.report.leaderboard import write_leaderboard
@@ -126,17 +127,18 @@ def test_the_long_table_has_ends_run_by_run(paths):
 
 
 def test_no_network_of_its_own_is_not_for_nothing(tmp_path):
-    """All that computes in such a method made its features: 0 operations would call it the cheapest of all."""
+    """All that computes in such a method made its features: 0 operations, 0 parameters would call it the cheapest."""
     paths = paths_in(tmp_path)
     boxes = Run("s4", "sam4avs-heatmap-box", "none", features=("felzenszwalb",))
     made = {"generator": "felzenszwalb", "stored": "felzenszwalb", "options": {}, "pictures": "stored"}
     for run, features in ((boxes, {"features": {"proposals": made | {"weights_digest": None}}}), (OLD, {})):
-        make_run(paths, run, **features)
+        make_run(paths, run, **features, parameters={"total": 0, "trainable": 0})
         document = json.loads(Path(paths.scores(*names(run))).read_text())
         document["scores"][0]["gflops_per_frame"] = 0.0
         Path(paths.scores(*names(run))).write_text(json.dumps(document))
     found, _ = collect([boxes, OLD], [], paths)
-    assert [result.gflops_per_frame for result in found] == [None, 0]
+    assert [(result.gflops_per_frame, result.parameters) for result in found] == [(None, None), (0, 0)]
+    assert [row[2] for row in tables.cost([Entry([result], 1) for result in found]).rows] == [tables.NOTHING, "0.000"]
 
 
 def test_damaged_draws_are_an_error_that_names_the_file(paths, tmp_path):

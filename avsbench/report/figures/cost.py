@@ -18,10 +18,7 @@ from avsbench.report.figures.style import GREY
 from avsbench.report.tables import Entry
 
 COSTS: dict[str, Callable[[Entry], float | None]] = {
-    # Without parameters, but with features: the networks behind it ran in another stage, where nobody counts them.
-    "parameters, M": lambda entry: (
-        None if not entry.first.parameters and entry.first.features else entry.first.parameters / 1e6
-    ),
+    "parameters, M": lambda entry: None if entry.first.parameters is None else entry.first.parameters / 1e6,
     "GFLOPs a frame": lambda entry: entry.first.gflops_per_frame,
 }
 """Axis -> the number of a row; None where it was not counted."""
