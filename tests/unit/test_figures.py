@@ -143,6 +143,7 @@ def test_hard_masks_have_no_place_under_b(board):
     soft, hard = (entry for _, entry in groups(board, cards.dataset("ms3"))[0].rows[:2])
     row = SimpleNamespace(name="hard", hard=True, mean=hard.mean, measurement=hard.measurement)
     assert protocols.order([row, soft], "fscore_b1") == {"hard": (1, None), soft.name: (0, 1)}
+    assert protocols.order([row], "fscore_b1") == {"hard": (0, None)}  # as on the page
     assert protocols.order([row, soft], "miou")["hard"][1] is not None
 
 

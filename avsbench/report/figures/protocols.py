@@ -51,11 +51,9 @@ def draw(card: DatasetCard, groups: list[Group], marks: style.Marks, scale: str)
 def order(entries: list[Entry], name: str) -> dict[str, tuple[int, int | None]]:
     """Row -> (line from the top, place): a line of its own also for those that share a place, and for those without.
 
-    Hard masks have no place under protocol B, where they are no match for soft ones.
+    Hard masks have no place under protocol B, which has no threshold to choose for them.
     """
     ranked = [entry for entry in entries if not (metric(name).protocol == "B" and entry.hard)]
-    if not ranked:  # hard masks alone compare with each other
-        ranked = entries
     places = dict(zip(
         [entry.name for entry in ranked],
         rank([(entry.measurement(name), entry.mean(name)) for entry in ranked]),

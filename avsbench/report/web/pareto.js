@@ -43,7 +43,7 @@ function paretoFigure(dataset, protocol, rows, width, onchoose) {
     ? " Measured on several devices: these numbers do not compare between them." : "";
   return el("figure", { class: "card" }, choice,
     points.length > 0 && paretoPlot(axis, metric, points, best, width),
-    el("figcaption", {}, caption + warning));
+    el("figcaption", {}, `${caption} Front ends and features are made before and in no cost.${warning}`));
 }
 
 function paretoPlot(axis, metric, points, best, width) {
