@@ -50,16 +50,15 @@ def accept_run(plan: Plan, folder: str, call: Call, reason: str = "") -> list[st
     _put_back(times)
     try:
         _touch(job, targets, call)
-    except AvsbenchError:
+        # What is newer than the weights keeps them from being valid, whatever was recorded: then the new date stays.
+        if not any(cause.kind == "newer" for cause in causes):
+            _put_back(times)
+        if left := dry_run(call, targets).jobs:
+            raise AvsbenchError(f"{folder}: Snakemake would train it all the same", found=left[0].reason)
+    except BaseException:  # also of a user who does not wait: no mark may say what was not accepted
         Path(file).write_bytes(text)
         _put_back(times)
         raise
-    # What is newer than the weights keeps them from being valid, whatever was recorded: then the new date stays.
-    if not any(cause.kind == "newer" for cause in causes):
-        _put_back(times)
-    left = dry_run(call, targets).jobs
-    if left:
-        raise AvsbenchError(f"{folder}: Snakemake would train it all the same", found=left[0].reason)
     return mark["changes"] or ["code and recipe are those of its training again"]
 
 
