@@ -36,7 +36,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean: ## remove what the embedded data produced (released data and their results stay)
-	rm -rf data/mini results/mini weights/mini results/leaderboard.*
+	rm -rf data/mini results/mini weights/mini results/leaderboard.* results/.leaderboard.* results/figures
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"

@@ -53,8 +53,8 @@ def test_a_wider_window_gets_wider_drawings(page, tmp_path, data):
     show(page, tmp_path, data)
     before = page.locator(".pareto").bounding_box()["width"]
     page.set_viewport_size({"width": 900, "height": 800})
-    page.wait_for_timeout(100)
-    assert page.locator(".pareto").bounding_box()["width"] > before + 200
+    wider = "least => document.querySelector('.pareto').getBoundingClientRect().width > least"
+    page.wait_for_function(wider, arg=before + 200)
     assert overflow(page) <= 0
 
 
