@@ -164,6 +164,17 @@ def test_hard_masks_are_compared_with_nothing_where_they_have_no_place(page, tmp
     assert page.locator(".pareto .spot").count() == 5
 
 
+def test_who_shares_the_first_place_is_first(page, tmp_path):
+    data = board(rows=3, datasets=1)
+    for row in data["datasets"][0]["rows"][:2]:
+        row["places"]["A"], row["grids"]["common"]["miou"]["mean"] = 1, 70.0
+    names = [row["name"] for row in data["datasets"][0]["rows"]]
+    data["datasets"][0]["pairs"]["miou"] = [[0, 1, -0.04, 0.04], [0, 2, 1, 2], [1, 2, 1, 2]]
+    show(page, tmp_path, data, f"reference={data['datasets'][0]['rows'][1]['id']}")
+    assert f"First: {names[0]} and {names[1]}, 70.00." in page.locator(".summary").inner_text()
+    assert "0.00\n0.0 to 0.0, not clear" in cell(page, names[0], "minus").inner_text()  # no −0.0
+
+
 def test_the_address_brings_a_view_back(page, tmp_path, data):
     wanted = (
         "data=set1&protocol=D&sort=-name&find=row&hide=external&reference=set1/row-2&axis=memory_mb&open=set1/row-1"

@@ -53,8 +53,9 @@ function fixed(value, decimals = 2) {
 
 /** A signed number: +0.52, −1.20, 0.00. */
 function signed(value, decimals = 2) {
-  const text = fixed(value, decimals);
-  return value > 0 && Number(value.toFixed(decimals)) !== 0 ? `+${text}` : text;
+  if (value === null || value === undefined) return NOTHING;
+  const rounded = Number(value.toFixed(decimals)) || 0; // and not -0
+  return `${rounded > 0 ? "+" : ""}${fixed(rounded, decimals)}`;
 }
 
 /** A quantity of any size with three leading digits. */

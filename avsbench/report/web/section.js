@@ -82,7 +82,8 @@ function room(host) {
 function protocolWords(dataset, protocol) {
   const moves = [...movesOf(dataset, protocol.name).values()].filter((places) => places !== 0).length;
   const best = dataset.rows.find((row) => row.places[protocol.name] === 1);
-  return `Ranked by ${protocol.ranks_by}, protocol ${protocol.name}: ${protocol.title}. ${best ? `First: ${best.name}, ${fixed(mean(best, protocol.ranks_by))}. ` : ""}`
+  const first = dataset.rows.filter((row) => best && row.setting === best.setting && row.places[protocol.name] === 1);
+  return `Ranked by ${protocol.ranks_by}, protocol ${protocol.name}: ${protocol.title}. ${best ? `First: ${first.map(({ name }) => name).join(" and ")}, ${fixed(mean(best, protocol.ranks_by))}. ` : ""}`
     + (protocol === dataset.protocols[0] ? "" : `${plural(moves, "row")} ${moves === 1 ? "stands" : "stand"} elsewhere than under protocol ${dataset.protocols[0].name}.`);
 }
 
