@@ -182,7 +182,7 @@ def read_run(path: str | Path) -> dict:
     try:
         record = json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise AvsbenchError(f"{path}: no such run", hint="train or describe the run first") from None
+        raise AvsbenchError(f"{path}: no such run", hint="train it first; `avsbench status` lists the runs") from None
     except json.JSONDecodeError as error:
         raise AvsbenchError(f"{path}: not valid JSON", found=error, hint="remove it and run again") from None
     missing = [key for key in REQUIRED if key not in record]

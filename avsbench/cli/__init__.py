@@ -36,23 +36,23 @@ log = logging.getLogger("avsbench")
 TOPICS = (
     doctor,
     status,
-    data,
-    vpo,
-    verify,
-    runs,
-    logs,
-    video,
-    people,
     table,
     figures,
     compare,
     explore,
     external,
-    fetch,
+    people,
+    video,
+    verify,
     space,
     exchange,
+    logs,
+    fetch,
+    data,
+    vpo,
+    runs,
 )
-"""In the order in which `avsbench --help` lists their verbs."""
+"""In the order in which `avsbench --help` lists their verbs: what people call, then the stages of the workflow."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,7 @@
 """The verb that sets two runs against each other."""
 
+from pathlib import Path
+
 from avsbench.cli.common import Verbs
 
 
@@ -21,4 +23,6 @@ def compare(args) -> None:
 
     runs = [clip_sums(frames_file(run, args.condition), args.grid) for run in (args.a, args.b)]
     for table in comparison(*runs, draws=args.draws, most=args.clips):
-        print("\n".join(["", table.title, "", table.markdown(), "", *table.notes]))
+        print("\n".join(["", table.title, "", table.markdown(), *(["", *table.notes] if table.notes else [])]))
+    if all(Path(run).is_dir() for run in (args.a, args.b)):
+        print(f"\nTo see these clips: avsbench explore {args.a} {args.b}")

@@ -88,7 +88,10 @@ def submit(args) -> None:
     if args.remove:
         print(f"removed: {withdraw(plan.paths, dataset, args.remove)}")
     elif not (args.predictions and args.name):
-        raise AvsbenchError("nothing to submit", expected="--predictions DIR and --name NAME, or --remove NAME")
+        raise AvsbenchError(
+            "nothing to submit",
+            expected="--predictions DIR, --name NAME, --made-by, and --paper or --url; or --remove NAME",
+        )
     else:
         declared = ("name", "made_by", "paper", "url", "note", "setting", "selected_on")
         source = Source(**{key: getattr(args, key) for key in declared})

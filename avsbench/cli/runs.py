@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 from avsbench import cards, digest
 from avsbench.cli import external
@@ -145,4 +146,6 @@ def leaderboard(args) -> None:
     config = json.loads(args.config_json) if args.config_json else load_config(args.config)
     study = {"study": args.study} if "study" in args else {}
     plan = Plan(check_config(cards.merge(config, config_overrides(args) | study)))
-    log.info("written: %s", render(plan, partial=args.partial))
+    page = render(plan, partial=args.partial)
+    beside = " and .html, which a browser opens from disk" if Path(page).with_suffix(".html").is_file() else ""
+    log.info("written: %s%s", page, beside)

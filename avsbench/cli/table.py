@@ -27,6 +27,9 @@ def table(args) -> None:
     if args.dataset:
         there = dict.fromkeys(section.dataset for section in found if section.dataset)
         known(args.dataset, there, "--dataset", "data set of the leaderboard")
+    if args.table == RANKING and RANKING not in titles(found):
+        study = f" --config study={args.study}" if args.study else ""
+        raise AvsbenchError("no run is complete, so none is ranked", hint=f"snakemake --cores 8{study}")
     if not args.list:
         known(args.table, dict.fromkeys([*titles(found), ALL]), "--table", "table")
     chosen = choose(found, args.dataset, ALL if args.list else args.table)

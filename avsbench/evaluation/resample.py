@@ -156,7 +156,7 @@ def frames_file(run: str | os.PathLike, condition: str = "positive") -> Path:
         raise AvsbenchError(
             f"{file}: no such per-frame scores",
             expected="the folder of a scored run, such as results/mini/ms3/tpavi-r50/0, or its .frames.parquet",
-            hint="score the run first",
+            hint="score the run first" if path.exists() else "`avsbench status` lists the runs",
         )
     return file
 

@@ -125,6 +125,7 @@ def test_the_verb_prints_metrics_and_the_clips_that_changed_most(tmp_path, capsy
     gained = text.split("Clips that gained most")[1]
     assert gained.count("| clip") == 1 + 3  # the header, and three clips
     assert "empty_share" not in text
+    assert text.endswith(f"avsbench explore {a} {b}\n")
     row = next(line for line in text.splitlines() if line.startswith("| miou"))
     first, second, gap = (float(cell) for cell in row.split("|")[2:5])
     assert second - first == pytest.approx(gap, abs=0.011)

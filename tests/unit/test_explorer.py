@@ -230,14 +230,14 @@ def test_a_run_without_predictions_is_refused(tmp_path, capsys):
     assert main(["explore", folder, *roots]) == 2
     with pytest.raises(AvsbenchError, match="no stored predictions to show") as error:
         explore(folder, paths)
-    assert Scored(folder).predictions in str(error.value)
+    assert f"`snakemake --cores 8 -- {Scored(folder).predictions}` predicts again" in str(error.value)
     assert not Path(folder, "explorer").exists()
     assert main(["explore"]) == 2
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     paths, _ = build(tmp_path, "s4")
-    with pytest.raises(AvsbenchError, match="no stored predictions to show"):
+    with pytest.raises(AvsbenchError, match=r"(?s)no stored predictions to show.*`avsbench status` lists the runs"):
         explore(str(tmp_path), paths)
 
 

@@ -87,6 +87,11 @@ def test_the_verb_prints_the_ranked_table_of_each_data_set(verb, capsys):
     assert text.count("25.00") == 2
 
 
+def test_without_a_complete_run_the_verb_says_how_to_get_one(verb, capsys):
+    assert verb("--study", "maskige") == 2
+    assert "snakemake --cores 8 --config study=maskige" in capsys.readouterr().err
+
+
 def test_every_table_of_the_page_is_sound_latex(verb, capsys):
     assert verb("--table", "all", "--format", "latex") == 0
     text = capsys.readouterr().out

@@ -47,7 +47,9 @@ def explore(folder: str, paths: Paths) -> str:
             f"{folder}: no stored predictions to show",
             found=f"no {files.predictions}",
             expected="the folder of a finished run, such as results/mini/ms3/tpavi-r50/0",
-            hint=f"`snakemake --cores 8 -- {files.predictions}` predicts again",
+            hint=f"`snakemake --cores 8 -- {files.predictions}` predicts again"
+            if Path(_record(files)).is_file()
+            else "`avsbench status` lists the runs",
         )
     scores = read_scores(frames_file(folder))
     record = provenance.read_run(_record(files))
