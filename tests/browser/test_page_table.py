@@ -195,6 +195,15 @@ def test_the_address_brings_a_view_back(page, tmp_path, data):
     assert names(page) == order(data["datasets"][0]["rows"], lambda row: row["places"]["A"], reverse=False)
 
 
+def test_the_only_method_of_a_data_set_can_be_brought_back(page, tmp_path):
+    data = board(rows=1)
+    show(page, tmp_path, data, "data=set1&without=method_0")
+    assert page.locator(".ranking .empty").count() == 1
+    page.locator(".menu summary").click()
+    page.get_by_role("checkbox", name="method_0").check()
+    assert names(page) == ["row-0"]
+
+
 def test_another_data_set_keeps_protocol_and_filters(shown, data):
     protocol_of(shown, "D").check()
     shown.get_by_role("checkbox", name="official").uncheck()

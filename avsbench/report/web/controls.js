@@ -35,7 +35,7 @@ function kindChoice(dataset, on) {
 
 function methodChoice(dataset, on) {
   const methods = [...new Set(dataset.rows.map((row) => row.method))].sort();
-  if (methods.length < 2) return null;
+  if (methods.length < 2 && !chosen("without").has(methods[0])) return null; // left out of another data set, it can come back
   const away = methods.filter((method) => chosen("without").has(method)).length;
   const summary = el("summary", {}, "Methods ", el("span", { class: "count" }, `${methods.length - away} of ${methods.length}`));
   const count = (changes) => {
