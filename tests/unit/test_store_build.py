@@ -260,6 +260,6 @@ def test_the_store_does_not_depend_on_the_builders():
     from avsbench import digest
 
     found: dict = {}
-    digest._collect("avsbench.store.loader", found)
+    digest._collect("avsbench.store.loader", found, digest.PLUMBING | digest.CHOSEN)
     assert not {name for name in found if name.startswith("avsbench.datasets")}
     assert extract_module.__name__ not in found
