@@ -269,6 +269,9 @@ class Scored:
     def predictions(self) -> str:
         return f"{self.folder}/predictions/positive.h5"
 
+    def predictions_under(self, condition: str) -> str:
+        return f"{self.folder}/predictions/{condition}.h5"
+
     @property
     def frames(self) -> str:
         return f"{self.folder}/scores/positive.frames.parquet"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from avsbench import cards, devices
-from avsbench.config import load_config
+from avsbench.config import check_config, load_config
 from avsbench.features import settings
 from avsbench.plan import SPLITS, Plan
 
@@ -68,9 +68,12 @@ def config_overrides(args) -> dict:
     return {key: getattr(args, key) for key in keys if getattr(args, key) is not None}
 
 
-def plan_of(args) -> Plan:
-    """The plan of the configuration file and of the options laid over it."""
-    return Plan(load_config(args.config, config_overrides(args)))
+def plan_of(args, **keys) -> Plan:
+    """The plan of the configuration, from its file or from a workflow, and of the options and `keys` laid over it."""
+    keys = config_overrides(args) | keys
+    if getattr(args, "config_json", None):
+        return Plan(check_config(cards.merge(json.loads(args.config_json), keys)))
+    return Plan(load_config(args.config, keys))
 
 
 def run_spec(args):

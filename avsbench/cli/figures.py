@@ -1,12 +1,8 @@
 """The verb that draws the leaderboard."""
 
 import functools
-import json
 
-from avsbench import cards
-from avsbench.cli.common import Verbs, config_overrides
-from avsbench.config import check_config, load_config
-from avsbench.plan import Plan
+from avsbench.cli.common import Verbs, plan_of
 
 
 def register(verbs: Verbs) -> None:
@@ -20,7 +16,6 @@ def figures(args) -> None:
     from avsbench.report.figures import write_figures
     from avsbench.report.stage import leaderboard
 
-    config = json.loads(args.config_json) if args.config_json else load_config(args.config)
-    plan = Plan(check_config(cards.merge(config, config_overrides(args))))
+    plan = plan_of(args)
     target = functools.partial(plan.paths.figure, folder=args.out)
     write_figures(leaderboard(plan), target, args.format)

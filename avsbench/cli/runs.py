@@ -1,18 +1,16 @@
 """Verbs of a run: encoders, training, prediction, scores, leaderboard."""
 
-import json
 import logging
 from pathlib import Path
 
 from avsbench import cards, digest
 from avsbench.cli import external
-from avsbench.cli.common import Verbs, config_overrides, plan_of, run_spec
+from avsbench.cli.common import Verbs, plan_of, run_spec
 from avsbench.conditions import CONDITIONS, REFERENCE
-from avsbench.config import check_config, load_config
 from avsbench.engine import trackers
 from avsbench.errors import AvsbenchError
 from avsbench.paths import EXTERNAL
-from avsbench.plan import UNTRAINED, Plan
+from avsbench.plan import UNTRAINED
 from avsbench.plan_front_ends import PRETRAIN_DATASETS
 
 log = logging.getLogger("avsbench")
@@ -143,9 +141,7 @@ def score(args) -> None:
 def leaderboard(args) -> None:
     from avsbench.report.stage import render
 
-    config = json.loads(args.config_json) if args.config_json else load_config(args.config)
     study = {"study": args.study} if "study" in args else {}
-    plan = Plan(check_config(cards.merge(config, config_overrides(args) | study)))
-    page = render(plan, partial=args.partial)
+    page = render(plan_of(args, **study), partial=args.partial)
     beside = " and .html, which a browser opens from disk" if Path(page).with_suffix(".html").is_file() else ""
     log.info("written: %s%s", page, beside)

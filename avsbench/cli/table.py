@@ -1,10 +1,8 @@
 """The verb that prints tables of the leaderboard."""
 
-from avsbench.cli.common import Verbs, config_overrides
+from avsbench.cli.common import Verbs, plan_of
 from avsbench.closed_yaml import known
-from avsbench.config import load_config
 from avsbench.errors import AvsbenchError
-from avsbench.plan import Plan
 
 
 def register(verbs: Verbs) -> None:
@@ -23,7 +21,7 @@ def table(args) -> None:
     from avsbench.report.stage import sections
 
     study = {"study": args.study} if args.study else {}
-    found = sections(Plan(load_config(args.config, config_overrides(args) | study)))
+    found = sections(plan_of(args, **study))
     if args.dataset:
         there = dict.fromkeys(section.dataset for section in found if section.dataset)
         known(args.dataset, there, "--dataset", "data set of the leaderboard")

@@ -16,8 +16,8 @@ SCALE_NOTES = {
 
 
 @dataclass(frozen=True)
-class Board:
-    """Everything that a page shows, before it becomes Markdown (or another format).
+class Contents:
+    """What every page shows, before it becomes Markdown (or another format).
 
     Attributes:
         scale: mini or full.
@@ -26,7 +26,6 @@ class Board:
         first_failure: run and reason of the first failed run, or "".
         partial: the workflow stopped with an error.
         sections: one per data set.
-        other_sets: data sets with published numbers that have no card here, with their count.
     """
 
     scale: str
@@ -36,6 +35,16 @@ class Board:
     first_failure: str
     partial: bool
     sections: list[tables.Section]
+
+
+@dataclass(frozen=True)
+class Board(Contents):
+    """What the page of the leaderboard shows.
+
+    Attributes:
+        other_sets: data sets with published numbers that have no card here, with their count.
+    """
+
     other_sets: dict[str, int]
 
 

@@ -14,6 +14,7 @@ from avsbench.metrics import metric
 from avsbench.paths import Paths
 from avsbench.plan import Run, Skip
 from avsbench.report import tables
+from avsbench.report.board import Contents
 from avsbench.report.collect import Absent, RunResult, collect, long_table
 from avsbench.report.columns import layout
 from avsbench.report.failures import Failure
@@ -25,20 +26,13 @@ TEMPLATE = "study.md.jinja"
 
 
 @dataclass(frozen=True)
-class Page:
-    """Everything that a page shows; attributes as those of `leaderboard.Board`, and the study's own words."""
+class Page(Contents):
+    """What the page of a study shows: also its own words."""
 
     name: str
     title: str
     question: str
     source: str
-    scale: str
-    planned: int
-    complete: int
-    problems: str
-    first_failure: str
-    partial: bool
-    sections: list[tables.Section]
 
 
 class Row(tables.Entry):

@@ -15,6 +15,7 @@ from pathlib import Path
 from avsbench import cards, digest, provenance
 from avsbench.digest import file_digest
 from avsbench.errors import AvsbenchError
+from avsbench.paths import Scored
 from avsbench.plan import Plan
 from avsbench.reruns.changes import Change, changes, code_change, differences
 from avsbench.reruns.dry_run import Call, Job, dry_run
@@ -64,7 +65,7 @@ def accept_run(plan: Plan, folder: str, call: Call, reason: str = "") -> list[st
 
 def _record(plan: Plan, folder: str) -> tuple[tuple[str, str, str], dict]:
     """(data set, variant, seed) and record of a trained run of this plan's scale and results."""
-    record = provenance.read_run(Path(folder) / os.path.basename(plan.paths.run_json("", "", "")))
+    record = provenance.read_run(Scored(folder).record)
     names = (record["dataset"], record["variant"], str(record["seed"]))
     expected = plan.paths.run(*names)
     if record["scale"] != plan.scale or os.path.realpath(folder) != os.path.realpath(expected):

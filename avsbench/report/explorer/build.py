@@ -88,7 +88,7 @@ def _record(files: Scored) -> str:
 
 def _negatives(files: Scored) -> dict[str, str]:
     """Condition -> predictions under it, of those that were stored."""
-    found = {name: str(Path(files.predictions).with_name(f"{name}.h5")) for name in CONDITIONS}
+    found = {name: files.predictions_under(name) for name in CONDITIONS}
     return {name: file for name, file in found.items() if Path(file).is_file()}
 
 
